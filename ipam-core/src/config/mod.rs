@@ -1,0 +1,307 @@
+/*!
+From what a runtime sends to one validated configuration.
+
+[`Config::parse`] reads the whole network configuration and CNI_ARGS for ADD, CHECK and STATUS, and
+refuses anything that is wrong before a file is touched. [`Place::parse`] reads the little that DEL
+and GC need and is content with whatever is left: an address must not leak because a range is wrong.
+
+Keys, order of checks and error texts are those of the reference host-local 1.9.1.
+*/
+
+mod args;
+mod duration;
+mod exclude;
+pub mod json;
+mod routes;
+mod sets;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::addr::Addr;
+use crate::range::RangeSet;
+
+pub use args::{Args, Owner};
+pub use duration::parse_duration;
+pub use routes::Route;
+
+use json::At;
+
+/// How long a call waits for another one's lock, unless `lockTimeout` says otherwise.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The keys of the ipam section that every IPAM of this family knows.
+pub const KNOWN_KEYS: &[&str] = &[
+    "type",
+    "subnet",
+    "rangeStart",
+    "rangeEnd",
+    "gateway",
+    "ranges",
+    "routes",
+    "dataDir",
+    "resolvConf",
+    "exclude",
+    "smallSubnets",
+    "shared",
+    "store",
+    "lockTimeout",
+];
+
+/// The keys of a range.
+const RANGE_KEYS: &[&str] = &["subnet", "rangeStart", "rangeEnd", "gateway", "exclude"];
+
+/// What is wrong with a configuration: where, what was found, what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    /// One sentence; the reference's text where it has one.
+    pub message: String,
+    /// The path of the value, such as `ipam.ranges[0][1].subnet`.
+    pub path: String,
+    /// The value, shortened.
+    pub found: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// A validated configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// One set for each address of an attachment: runtimeConfig's first, then the old-style range, then
+    /// `ranges`. The position is the index of the set's mark. Never empty, no two overlap.
+    pub sets: Vec<RangeSet>,
+    /// Addresses asked for, each once: from CNI_ARGS, `args.cni.ips` and `runtimeConfig.ips` together.
+    pub requested: Vec<Addr>,
+    /// Routes of the result.
+    pub routes: Vec<Route>,
+    /// The file to read DNS settings from.
+    pub resolv_conf: Option<String>,
+    /// Where state lies and how it is locked.
+    pub place: Place,
+    /// The pod, for people.
+    pub owner: Owner,
+    /// What is odd but not wrong, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Where a network's state lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `dataDir`, if given.
+    pub data_dir: Option<String>,
+    /// Whether other nodes use the directory, too; `None` if the configuration does not say.
+    pub shared: Option<bool>,
+    /// How long to wait for the lock.
+    pub lock_timeout: Duration,
+}
+
+impl Config {
+    /// Validates a network configuration and CNI_ARGS. `also_known` are further keys of the ipam section
+    /// that are no reason for a warning.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the reference's order.
+    pub fn parse(net: &Value, args: &str, also_known: &[&str]) -> Result<Self, ConfigError> {
+        let root = At::root(net);
+        let ipam = root.get("ipam")?;
+        let specs = sets::Specs::read(&root, ipam.as_ref())?;
+        let routes = match &ipam {
+            Some(ipam) => routes::read(ipam)?,
+            None => Vec::new(),
+        };
+        let place = match &ipam {
+            Some(ipam) => Place::read(ipam)?,
+            None => Place::default(),
+        };
+        if let Some(ipam) = &ipam {
+            for key in ["type", "resolvConf"] {
+                ipam.get(key)?.map(|at| at.string()).transpose()?;
+            }
+        }
+        let mut asked = requested_in(&root)?;
+        let Some(ipam) = ipam else {
+            return Err(ConfigError {
+                message: "IPAM config missing 'ipam' key".to_owned(),
+                path: "ipam".to_owned(),
+                found: "nothing".to_owned(),
+                expected: "an object with \"type\" and \"ranges\"".to_owned(),
+            });
+        };
+        let args = Args::parse(args)?;
+        let mut requested = args.ips;
+        for (ip, at) in &mut asked {
+            let ip = ip.ok_or_else(|| {
+                wrong_at(at, "cannot understand ip: IP <nil> not v4 nor v6", "\"\"")
+            })?;
+            requested.push(ip);
+        }
+        let mut seen = Vec::with_capacity(requested.len());
+        requested.retain(|ip| {
+            !seen.contains(ip) && {
+                seen.push(*ip);
+                true
+            }
+        });
+        let old_version = root
+            .get("cniVersion")?
+            .map(|at| at.string())
+            .transpose()?
+            .map(str::to_owned)
+            .unwrap_or_default();
+        let sets = specs.into_sets(&old_version)?;
+        Ok(Self {
+            sets,
+            requested,
+            routes,
+            resolv_conf: ipam
+                .get("resolvConf")?
+                .map(|at| at.string())
+                .transpose()?
+                .filter(|path| !path.is_empty())
+                .map(str::to_owned),
+            place,
+            owner: args.owner,
+            warnings: unknown_keys(&ipam, also_known),
+        })
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { data_dir: None, shared: None, lock_timeout: LOCK_TIMEOUT }
+    }
+}
+
+impl Place {
+    /// Reads what DEL and GC need; what cannot be read is as absent, and said in a sentence.
+    pub fn parse(net: &Value) -> (Self, Vec<String>) {
+        let root = At::root(net);
+        let mut warnings = Vec::new();
+        let mut place = Self::default();
+        let Ok(Some(ipam)) = root.get("ipam") else { return (place, warnings) };
+        let mut keep = |result: Result<Self, ConfigError>, take: fn(&mut Self, Self)| match result {
+            Ok(read) => take(&mut place, read),
+            Err(error) => warnings.push(format!("ignored: {error}")),
+        };
+        keep(Self::default().with_data_dir(&ipam), |place, read| place.data_dir = read.data_dir);
+        keep(Self::default().with_shared(&ipam), |place, read| place.shared = read.shared);
+        keep(Self::default().with_timeout(&ipam), |place, read| {
+            place.lock_timeout = read.lock_timeout;
+        });
+        (place, warnings)
+    }
+
+    fn read(ipam: &At<'_>) -> Result<Self, ConfigError> {
+        if let Some(at) = ipam.get("store")?
+            && at.string()? != "dir"
+        {
+            return Err(at.wrong(
+                format!("{at}: {} is no store", at.value()),
+                "\"dir\", the directory format of the reference",
+            ));
+        }
+        Self::default().with_data_dir(ipam)?.with_shared(ipam)?.with_timeout(ipam)
+    }
+
+    fn with_data_dir(mut self, ipam: &At<'_>) -> Result<Self, ConfigError> {
+        if let Some(at) = ipam.get("dataDir")? {
+            let text = at.string()?;
+            if text.contains('\0') {
+                return Err(at.wrong(format!("{at}: a path cannot contain NUL"), "a directory"));
+            }
+            self.data_dir = Some(text.to_owned()).filter(|text| !text.is_empty());
+        }
+        Ok(self)
+    }
+
+    fn with_shared(mut self, ipam: &At<'_>) -> Result<Self, ConfigError> {
+        self.shared = ipam.get("shared")?.map(|at| at.boolean()).transpose()?;
+        Ok(self)
+    }
+
+    fn with_timeout(mut self, ipam: &At<'_>) -> Result<Self, ConfigError> {
+        if let Some(at) = ipam.get("lockTimeout")? {
+            let text = at.string()?;
+            self.lock_timeout = parse_duration(text).ok_or_else(|| {
+                at.wrong(
+                    format!("{at}: {text:?} is no duration"),
+                    "a number with a unit, such as \"300ms\", \"30s\" or \"5m\"",
+                )
+            })?;
+        }
+        Ok(self)
+    }
+}
+
+/// `args.cni.ips` and `runtimeConfig.ips`; `None` for an empty text, which is an error only later.
+fn requested_in(root: &At<'_>) -> Result<Vec<(Option<Addr>, String)>, ConfigError> {
+    let mut requested = Vec::new();
+    let mut read = |at: &At<'_>| -> Result<(), ConfigError> {
+        for element in at.list()? {
+            if element.value().is_null() {
+                return Err(element.wrong(
+                    format!("{element}: null is no IP address"),
+                    "ADDRESS or ADDRESS/PREFIX",
+                ));
+            }
+            let text = element.string()?;
+            let ip = args::address(text);
+            if ip.is_none() && !text.is_empty() {
+                return Err(element
+                    .wrong(format!("invalid IP address {text}"), "ADDRESS or ADDRESS/PREFIX"));
+            }
+            requested.push((ip, element.to_string()));
+        }
+        Ok(())
+    };
+    if let Some(args) = root.get("args")?
+        && let Some(cni) = args.get("cni")?
+        && let Some(ips) = cni.get("ips")?
+    {
+        read(&ips)?;
+    }
+    if let Some(runtime) = root.get("runtimeConfig")?
+        && let Some(ips) = runtime.get("ips")?
+    {
+        read(&ips)?;
+    }
+    Ok(requested)
+}
+
+fn wrong_at(path: &str, message: &str, found: &str) -> ConfigError {
+    ConfigError {
+        message: message.to_owned(),
+        path: path.to_owned(),
+        found: found.to_owned(),
+        expected: "ADDRESS or ADDRESS/PREFIX".to_owned(),
+    }
+}
+
+/// A sentence for each key of the section that nobody reads.
+fn unknown_keys(ipam: &At<'_>, also_known: &[&str]) -> Vec<String> {
+    let known = |key: &str, keys: &[&str]| keys.iter().any(|k| k.eq_ignore_ascii_case(key));
+    let mut warnings = Vec::new();
+    let Ok(object) = ipam.object() else { return warnings };
+    for key in object.keys() {
+        if !known(key, KNOWN_KEYS) && !known(key, also_known) {
+            warnings.push(format!("{ipam}.{}: unknown key, ignored", json::shown(key)));
+        }
+    }
+    let Ok(Some(ranges)) = ipam.get("ranges") else { return warnings };
+    let Ok(sets) = ranges.list() else { return warnings };
+    for set in sets {
+        let Ok(set_ranges) = set.list() else { continue };
+        for range in set_ranges {
+            let Ok(object) = range.object() else { continue };
+            for key in object.keys().filter(|key| !known(key, RANGE_KEYS)) {
+                warnings.push(format!("{range}.{}: unknown key, ignored", json::shown(key)));
+            }
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+/*!
+The five operations of an IPAM plugin over a configuration and a store.
+
+Every plugin of this family calls these; they differ only in where their ranges come from.
+*/
+
+use crate::addr::{Addr, Cidr};
+use crate::allocator::{Choice, Request};
+use crate::config::Route;
+use crate::identity::Attachment;
+use crate::range::RangeSet;
+use crate::store::{ReserveError, Store};
+
+/// What an ADD answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// One address for each range set, in their order.
+    pub ips: Vec<AnswerIp>,
+    /// The configured routes.
+    pub routes: Vec<Route>,
+    /// What was decided, to be taken back if the answer cannot be delivered.
+    pub choices: Vec<Choice>,
+}
+
+/// An address of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerIp {
+    /// The address with the prefix length of its subnet.
+    pub address: Cidr,
+    /// The gateway of its range.
+    pub gateway: Option<Addr>,
+}
+
+/// Reserves addresses and composes the answer.
+///
+/// # Errors
+/// As [`Store::reserve`]; nothing is changed then.
+pub fn add<S: Store>(
+    store: &mut S,
+    request: &Request<'_>,
+    routes: &[Route],
+    wanted: &mut dyn FnMut() -> bool,
+) -> Result<Answer, ReserveError<S::Error>> {
+    let choices = store.reserve(request, wanted)?;
+    let ips = choices.iter().filter_map(|choice| answer_ip(request.sets, choice)).collect();
+    Ok(Answer { ips, routes: routes.to_vec(), choices })
+}
+
+fn answer_ip(sets: &[RangeSet], choice: &Choice) -> Option<AnswerIp> {
+    let range = sets.get(choice.set)?.range_of(choice.addr)?;
+    let address = Cidr::new(choice.addr, range.subnet().prefix())?;
+    Some(AnswerIp { address, gateway: range.gateway() })
+}
+
+/// What CHECK finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Everything is recorded.
+    Fine,
+    /// The attachment holds nothing.
+    Nothing,
+    /// The runtime's result has addresses of our ranges that the attachment does not hold.
+    Missing(Vec<Addr>),
+}
+
+/// Compares what the runtime believes with what is recorded. `expected` are the addresses of prevResult;
+/// those outside `sets` are another plugin's.
+///
+/// # Errors
+/// The store's error.
+pub fn check<S: Store>(
+    store: &mut S,
+    attachment: &Attachment,
+    sets: &[RangeSet],
+    expected: &[Addr],
+) -> Result<Checked, S::Error> {
+    let held = store.find(attachment)?;
+    if held.is_empty() {
+        return Ok(Checked::Nothing);
+    }
+    let ours = |addr: &Addr| sets.iter().any(|set| set.range_of(*addr).is_some());
+    let missing: Vec<Addr> =
+        expected.iter().filter(|addr| ours(addr) && !held.contains(addr)).copied().collect();
+    Ok(if missing.is_empty() { Checked::Fine } else { Checked::Missing(missing) })
+}
+
+/// Why no ADD could be served now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// A range set has no free address.
+    Exhausted {
+        /// Its position.
+        set: usize,
+        /// The set, as text.
+        ranges: String,
+    },
+    /// Allocations exist that were made with another node index.
+    Pinned {
+        /// The index they were made with.
+        pinned: u32,
+        /// The index of now.
+        now: u32,
+    },
+}
+
+/// Whether an ADD could be served now.
+///
+/// # Errors
+/// The store's error.
+pub fn status<S: Store>(
+    store: &mut S,
+    sets: &[RangeSet],
+    pin: Option<u32>,
+) -> Result<Option<NotReady>, S::Error> {
+    if let Some(now) = pin
+        && let Some(pinned) = store.pinned()?.filter(|pinned| *pinned != now)
+    {
+        return Ok(Some(NotReady::Pinned { pinned, now }));
+    }
+    Ok(store.first_exhausted(sets)?.map(|set| NotReady::Exhausted {
+        set,
+        ranges: sets.get(set).map(ToString::to_string).unwrap_or_default(),
+    }))
+}

@@ -1,0 +1,273 @@
+//! The CNI operations over a configuration and a store.
+
+use std::path::{Path, PathBuf};
+
+use cni::{About, Added, Call, Code, Dns, Error, IpConfig, IpamResult, Plugin, Route};
+use ipam_core::addr::{Addr, Cidr};
+use ipam_core::allocator::Request;
+use ipam_core::config::Place;
+use ipam_core::identity::{Attachment, ContainerId, IfName, Network};
+use ipam_core::ipam::{self, Answer, Checked};
+use ipam_core::store::Store;
+use ipam_stores::{DEFAULT_DATA_DIR, DirStore, Location, Places, StateDirs, StoreError};
+use serde_json::Value;
+
+use crate::errors::{config_error, not_ready, reserve_error, store_error};
+use crate::paths::absolute;
+use crate::{Purpose, Source, resolv_conf};
+
+/// An IPAM plugin: everything but where its ranges come from.
+#[derive(Debug)]
+pub struct Ipam<S> {
+    source: S,
+}
+
+impl<S: Source> Ipam<S> {
+    /// The plugin with this source.
+    pub const fn new(source: S) -> Self {
+        Self { source }
+    }
+}
+
+impl<S: Source> Plugin for Ipam<S> {
+    fn about(&self) -> About {
+        self.source.about()
+    }
+
+    fn add(&self, call: &Call) -> Result<Added, Error> {
+        let prepared = self.source.prepare(call, Purpose::Add)?;
+        let config = prepared.config;
+        for warning in &config.warnings {
+            call.warn(warning);
+        }
+        let dns = match &config.resolv_conf {
+            Some(path) => resolv_conf::read(path)?,
+            None => prepared.dns.unwrap_or_default(),
+        };
+        let attachment = attachment(call)?;
+        let mut store = open(call, &config.place)?;
+        let request = Request {
+            attachment: &attachment,
+            sets: &config.sets,
+            requested: &config.requested,
+            repeat: self.source.repeat(),
+            pin: prepared.pin,
+        };
+        let caller = call.caller;
+        let answer = ipam::add(&mut store, &request, &config.routes, &mut || caller.is_waiting());
+        warn_all(call, &mut store);
+        let answer = answer.map_err(|e| reserve_error(&e))?;
+        let result = result(&answer, dns);
+        let undo = Box::new(move || {
+            // A failure leaves the reservation to the DEL that the runtime sends after a failed ADD.
+            let _ = store.undo(&attachment, &answer.choices);
+        });
+        Ok(Added { result, undo })
+    }
+
+    fn del(&self, call: &Call) -> Result<(), Error> {
+        let (place, warnings) = Place::parse(&call.config);
+        for warning in &warnings {
+            call.warn(warning);
+        }
+        let attachment = attachment(call)?;
+        let network = network(call)?;
+        // The configuration may have lost or changed its dataDir since the ADD: every place that this
+        // network has used is looked at. The attachment's identity is unique in all of them.
+        let mut dirs = vec![data_dir(call, &place), PathBuf::from(DEFAULT_DATA_DIR)];
+        let mut failure = None;
+        match Places::new(&state_dirs(call).durable, &network).all() {
+            Ok(places) => dirs.extend(places),
+            Err(error) => failure = Some(store_error(&error)),
+        }
+        let mut seen: Vec<&Path> = Vec::new();
+        for dir in &dirs {
+            if seen.contains(&dir.as_path()) {
+                continue;
+            }
+            seen.push(dir);
+            let mut store = store_at(call, dir.clone(), network.clone(), &place);
+            if let Err(error) = store.release(&attachment) {
+                failure.get_or_insert(store_error(&error));
+            }
+            warn_all(call, &mut store);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn check(&self, call: &Call) -> Result<(), Error> {
+        let prepared = self.source.prepare_check(call)?;
+        let (place, sets) = match &prepared {
+            Some(prepared) => (prepared.config.place.clone(), prepared.config.sets.as_slice()),
+            None => (Place::parse(&call.config).0, &[][..]),
+        };
+        let expected = previous_addresses(&call.config)?;
+        let attachment = attachment(call)?;
+        let mut store = open(call, &place)?;
+        let checked = ipam::check(&mut store, &attachment, sets, &expected);
+        warn_all(call, &mut store);
+        let name = self.about().name;
+        match checked.map_err(|e| store_error(&e))? {
+            Checked::Fine => Ok(()),
+            Checked::Nothing => Err(Error::new(
+                Code::UnknownContainer,
+                format!(
+                    "{name}: Failed to find address added by container {}",
+                    attachment.container
+                ),
+            )
+            .with_details(format!("nothing is reserved for interface {}", attachment.ifname))),
+            Checked::Missing(missing) => {
+                let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                Err(Error::new(
+                    Code::Inconsistent,
+                    format!("{name}: {} not reserved for {attachment}", missing.join(" ")),
+                )
+                .with_details("prevResult names addresses that the attachment does not hold"))
+            }
+        }
+    }
+
+    fn gc(&self, call: &Call) -> Result<(), Error> {
+        let Some(valid) = valid_attachments(&call.config)? else { return Ok(()) };
+        let (place, _) = Place::parse(&call.config);
+        let mut store = open(call, &place)?;
+        let freed = store.retain(&valid);
+        warn_all(call, &mut store);
+        freed.map(|_| ()).map_err(|e| store_error(&e))
+    }
+
+    fn status(&self, call: &Call) -> Result<(), Error> {
+        let prepared = self.source.prepare(call, Purpose::Status)?;
+        let mut store = open(call, &prepared.config.place)?;
+        let reason = ipam::status(&mut store, &prepared.config.sets, prepared.pin);
+        warn_all(call, &mut store);
+        let unavailable = |e: StoreError| Error { code: Code::NotAvailable, ..store_error(&e) };
+        match reason.map_err(unavailable)? {
+            None => Ok(()),
+            Some(reason) => Err(not_ready(reason)),
+        }
+    }
+}
+
+fn warn_all(call: &Call, store: &mut DirStore) {
+    for warning in store.take_warnings() {
+        call.warn(&warning);
+    }
+}
+
+/// The state directories: an operator may move them by the environment of the runtime.
+fn state_dirs(call: &Call) -> StateDirs {
+    let StateDirs { durable, volatile } = StateDirs::default();
+    let place = |variable: &str, default: PathBuf| match call.environment.value(variable) {
+        "" => default,
+        path => PathBuf::from(path),
+    };
+    StateDirs {
+        durable: place("PLAT_STATE_DIR", durable),
+        volatile: place("PLAT_RUN_DIR", volatile),
+    }
+}
+
+fn data_dir(call: &Call, place: &Place) -> PathBuf {
+    let Some(path) = &place.data_dir else { return PathBuf::from(DEFAULT_DATA_DIR) };
+    let working_dir = std::env::current_dir().unwrap_or_else(|error| {
+        call.warn(&format!("the working directory is unknown ({error}), / is taken"));
+        PathBuf::from("/")
+    });
+    absolute(path, &working_dir)
+}
+
+fn open(call: &Call, place: &Place) -> Result<DirStore, Error> {
+    Ok(store_at(call, data_dir(call, place), network(call)?, place))
+}
+
+fn store_at(call: &Call, data_dir: PathBuf, network: Network, place: &Place) -> DirStore {
+    let Place { shared, lock_timeout, .. } = *place;
+    DirStore::new(Location { data_dir, network, shared, lock_timeout }, state_dirs(call))
+}
+
+fn network(call: &Call) -> Result<Network, Error> {
+    Network::new(call.network.as_str())
+        .map_err(|e| Error::new(Code::InvalidConfig, format!("the network name {e}")))
+}
+
+fn attachment(call: &Call) -> Result<Attachment, Error> {
+    let wrong = |what: &str, e: &dyn std::fmt::Display| {
+        Error::new(Code::InvalidEnvironment, format!("{what} {e}"))
+    };
+    Ok(Attachment {
+        container: ContainerId::new(call.container_id())
+            .map_err(|e| wrong("CNI_CONTAINERID", &e))?,
+        ifname: IfName::new(call.ifname()).map_err(|e| wrong("CNI_IFNAME", &e))?,
+    })
+}
+
+fn result(answer: &Answer, dns: Dns) -> IpamResult {
+    let ips = answer.ips.iter().map(|ip| IpConfig {
+        address: ip.address.addr().into(),
+        prefix: ip.address.prefix(),
+        gateway: ip.gateway.map(Into::into),
+    });
+    let routes = answer.routes.iter().map(|route| Route {
+        dst: route.dst.to_string(),
+        gw: route.gw.map(Into::into),
+        mtu: route.mtu,
+        advmss: route.advmss,
+        priority: route.priority,
+        table: route.table,
+        scope: route.scope,
+    });
+    IpamResult { ips: ips.collect(), routes: routes.collect(), dns }
+}
+
+/// The addresses of prevResult, of any form from 0.3.0 on; none where there is no prevResult.
+fn previous_addresses(config: &Value) -> Result<Vec<Addr>, Error> {
+    let root = ipam_core::config::json::At::root(config);
+    let read = || {
+        let Some(previous) = root.get("prevResult")? else { return Ok(Vec::new()) };
+        let Some(ips) = previous.get("ips")? else { return Ok(Vec::new()) };
+        let mut addresses = Vec::new();
+        for ip in ips.list()? {
+            let Some(address) = ip.get("address")? else { continue };
+            let text = address.string()?;
+            let cidr = Cidr::parse(text).ok_or_else(|| {
+                address.wrong(format!("invalid CIDR address: {text}"), "ADDRESS/PREFIX")
+            })?;
+            addresses.push(cidr.addr());
+        }
+        Ok(addresses)
+    };
+    read().map_err(|e| config_error(&e))
+}
+
+/// The attachments that the runtime knows; `None` if it did not say, which frees nothing.
+fn valid_attachments(config: &Value) -> Result<Option<Vec<Attachment>>, Error> {
+    let root = ipam_core::config::json::At::root(config);
+    let read = || {
+        // libcni sends the list under its first, mistaken name too.
+        let list = match root.get("cni.dev/valid-attachments")? {
+            None => root.get("cni.dev/attachments")?,
+            some => some,
+        };
+        let Some(list) = list else { return Ok(None) };
+        let mut valid = Vec::new();
+        for entry in list.list()? {
+            let wrong = || {
+                entry.wrong(
+                    format!("{entry}: no attachment"),
+                    "an object with \"containerID\" and \"ifname\"",
+                )
+            };
+            let text = |key: &str| -> Result<String, ipam_core::config::ConfigError> {
+                Ok(entry.get(key)?.ok_or_else(wrong)?.string()?.to_owned())
+            };
+            valid.push(Attachment {
+                container: ContainerId::new(text("containerID")?).map_err(|_| wrong())?,
+                ifname: IfName::new(text("ifname")?).map_err(|_| wrong())?,
+            });
+        }
+        Ok(Some(valid))
+    };
+    read().map_err(|e| config_error(&e))
+}

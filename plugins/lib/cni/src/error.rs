@@ -1,0 +1,90 @@
+//! Errors as a runtime sees them.
+
+use std::fmt;
+
+/// The error codes of the specification, and the ones of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Code {
+    /// 1: the configuration's CNI version is not supported.
+    IncompatibleVersion,
+    /// 3: the container is unknown; there is nothing to clean up.
+    UnknownContainer,
+    /// 4: CNI_* variables are missing or invalid.
+    InvalidEnvironment,
+    /// 5: reading or writing failed.
+    Io,
+    /// 6: what was sent cannot be decoded.
+    Decode,
+    /// 7: the configuration or CNI_ARGS are wrong.
+    InvalidConfig,
+    /// 8: the network namespace is wrong (the reference's; not in the specification).
+    InvalidNamespace,
+    /// 11: trying again later may help.
+    TryAgainLater,
+    /// 50: STATUS: an ADD could not be served now.
+    NotAvailable,
+    /// 51: STATUS: the same, and existing attachments are affected.
+    LimitedConnectivity,
+    /// 100: CHECK: what is recorded is not what the runtime believes.
+    Inconsistent,
+    /// 999: a defect of the plugin.
+    Internal,
+}
+
+impl Code {
+    /// The number on the wire.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::IncompatibleVersion => 1,
+            Self::UnknownContainer => 3,
+            Self::InvalidEnvironment => 4,
+            Self::Io => 5,
+            Self::Decode => 6,
+            Self::InvalidConfig => 7,
+            Self::InvalidNamespace => 8,
+            Self::TryAgainLater => 11,
+            Self::NotAvailable => 50,
+            Self::LimitedConnectivity => 51,
+            Self::Inconsistent => 100,
+            Self::Internal => 999,
+        }
+    }
+}
+
+/// What a plugin answers when it fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What kind of failure.
+    pub code: Code,
+    /// One sentence that names what and where.
+    pub message: String,
+    /// What to do about it, or further facts; may be empty.
+    pub details: String,
+}
+
+impl Error {
+    /// An error without details.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: String::new() }
+    }
+
+    /// With details.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Into<String>) -> Self {
+        self.details = details.into();
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.details.is_empty() {
+            write!(f, " ({})", self.details)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,277 @@
+//! containerd, asked through its Container Runtime Interface as kubelet asks it: pods on bridge and
+//! our plugins, pods that are killed, containerd killed under them.
+
+mod cri;
+
+use std::fs;
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+use support::{
+    NetworkDir, Node, Plugin, binary, have, is_root, make_image, make_root, reference, skip_unless,
+};
+
+use cri::{Cri, Pod};
+
+const IMAGE: &str = "plat.test/pause:1";
+
+const CONFIG: &str = r#"
+version = 2
+# Drivers that this needs not; each would look at the host.
+disabled_plugins = [
+    "io.containerd.internal.v1.opt",
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.zfs",
+]
+
+[grpc]
+address = "/run/containerd/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "plat.test/pause:1"
+disable_apparmor = true
+disable_tcp_service = true
+restrict_oom_score_adj = true
+stream_server_address = "127.0.0.1"
+
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/run/plugins"
+conf_dir = "/etc/cni/net.d"
+"#;
+
+/// containerd on a node of its own, with the network `pods`.
+struct Containerd {
+    cri: Cri,
+    /// The daemon's process, as the node numbers it.
+    daemon: String,
+    node: Node,
+}
+
+impl Containerd {
+    /// The IPAM plugin gets the section `ipam`, without its `type`.
+    fn start(plugin: Plugin, mut ipam: Value) -> Self {
+        let node = Node::start("vm-007");
+        node.install(&binary(plugin.name()));
+        for name in ["bridge", "loopback"] {
+            node.install(&reference(name).expect("the test has looked for it"));
+        }
+        ipam["type"] = json!(plugin.name());
+        let network = json!({
+            "cniVersion": "1.0.0",
+            "name": "pods",
+            "plugins": [{
+                "type": "bridge",
+                "bridge": "cni0",
+                "isDefaultGateway": true,
+                "ipam": ipam,
+            }],
+        });
+        node.write("/etc/cni/net.d/10-pods.conflist", network.to_string());
+        node.write("/run/config.toml", CONFIG);
+        let daemon = Self::run_daemon(&node);
+        let cri = Cri::connect(&node.path("/run/containerd/containerd.sock"));
+
+        let root = node.path("/run/image/root");
+        make_root(&root);
+        make_image(&node.path("/run/image"), IMAGE, &root, &["/bin/sleep", "100000"]);
+        node.ok(&["ctr", "-n", "k8s.io", "image", "import", "/run/image/image.tar"]);
+        Self { cri, daemon, node }
+    }
+
+    fn run_daemon(node: &Node) -> String {
+        let start = "containerd --config /run/config.toml </dev/null >>/run/log 2>&1 & echo $!";
+        node.ok(&["sh", "-c", start]).trim().to_owned()
+    }
+
+    /// Kills containerd without warning and starts it again; the pods' shims live on.
+    fn restart(&mut self) {
+        self.kill_daemon();
+        self.start_again();
+    }
+
+    fn kill_daemon(&self) {
+        self.node.ok(&["kill", "-KILL", &self.daemon]);
+    }
+
+    fn start_again(&mut self) {
+        self.daemon = Self::run_daemon(&self.node);
+        self.cri = Cri::connect(&self.node.path("/run/containerd/containerd.sock"));
+    }
+
+    /// Starts a pod, and tells it with its addresses, IPv4 first.
+    fn pod(&mut self, name: &str) -> (Pod, Vec<IpAddr>) {
+        let pod = self
+            .cri
+            .run_pod(name, &self.node.cgroup())
+            .unwrap_or_else(|error| panic!("{name}: {error}\n{}", self.log()));
+        let (addresses, _) = self.cri.inspect(&pod);
+        assert_eq!(self.network().held_by(&pod.id, "eth0"), addresses, "{name}");
+        (pod, addresses)
+    }
+
+    /// Kills the process that holds a pod's namespaces.
+    fn kill(&mut self, pod: &Pod) {
+        let (_, pid) = self.cri.inspect(pod);
+        assert!(pid > 1, "not the node's first process");
+        self.node.ok(&["kill", "-KILL", &pid.to_string()]);
+    }
+
+    fn remove(&mut self, pod: &Pod) {
+        self.cri.stop(pod);
+        self.cri.remove(pod);
+    }
+
+    fn network(&self) -> NetworkDir {
+        self.node.network("pods")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.node.path("/run/log")).unwrap_or_default()
+    }
+
+    fn assert_nothing_left(&mut self) {
+        self.network().assert_empty();
+        assert_eq!(self.cri.pods(), [] as [String; 0]);
+        // The bridge plugin leaves its bridge, but no pod's interface on it.
+        let interfaces = self.node.ok(&["ip", "-o", "link", "show", "type", "veth"]);
+        assert_eq!(interfaces, "");
+    }
+}
+
+fn can_run(test: &str) -> bool {
+    skip_unless(
+        test,
+        &[
+            (is_root(), "root"),
+            (have("containerd"), "containerd"),
+            (have("ctr"), "ctr"),
+            (have("runc"), "runc"),
+            (have("busybox"), "busybox-static"),
+            (reference("bridge").is_some(), "containernetworking-plugins"),
+        ],
+    )
+}
+
+/// A subnet of either family for this node, in each plugin's own words; both mean the same.
+fn ranges(plugin: Plugin) -> Value {
+    match plugin {
+        Plugin::HostLocal => json!({
+            "ranges": [[{ "subnet": "10.1.7.0/24" }], [{ "subnet": "fd00:10:1:7::/64" }]],
+        }),
+        Plugin::NodeLocal => json!({
+            "carve": [
+                { "pool": "10.1.0.0/16", "prefix": 24 },
+                { "pool": "fd00:10:1::/48", "prefix": 64 },
+            ],
+        }),
+    }
+}
+
+fn addresses(v4: &str, v6: &str) -> Vec<IpAddr> {
+    [v4, v6].iter().map(|text| text.parse().expect("an address")).collect()
+}
+
+/// Pods from their start to their end, two of them alive at a time.
+fn pods_reach_each_other(plugin: Plugin) {
+    let mut containerd = Containerd::start(plugin, ranges(plugin));
+    let (first, of_first) = containerd.pod("first");
+    let (second, of_second) = containerd.pod("second");
+    assert_eq!(of_first, addresses("10.1.7.2", "fd00:10:1:7::2"));
+    assert_eq!(of_second, addresses("10.1.7.3", "fd00:10:1:7::3"));
+    let container = containerd.cri.run_container(&first, IMAGE);
+    for address in of_second {
+        containerd.cri.ping(&container, address);
+    }
+
+    // kubelet stops a pod more than once, and again before it removes it.
+    containerd.cri.stop(&first);
+    assert_eq!(containerd.network().reservations().len(), 2, "those of the second pod");
+    containerd.cri.stop(&first);
+    containerd.cri.remove(&first);
+    containerd.cri.remove(&first);
+    assert_eq!(containerd.network().held_by(&second.id, "eth0").len(), 2);
+    containerd.remove(&second);
+    containerd.assert_nothing_left();
+}
+
+/// Pods whose process is killed, with containerd alive, restarted meanwhile, or killed first.
+fn killed_pods_leave_nothing(plugin: Plugin) {
+    let mut containerd = Containerd::start(plugin, ranges(plugin));
+    let (killed, _) = containerd.pod("killed");
+    containerd.kill(&killed);
+    containerd.cri.wait_until_dead(&killed);
+    containerd.remove(&killed);
+    containerd.assert_nothing_left();
+
+    let (survivor, of_survivor) = containerd.pod("survivor");
+    let (victim, _) = containerd.pod("victim");
+    let container = containerd.cri.run_container(&victim, IMAGE);
+    containerd.restart();
+    assert_eq!(containerd.cri.pods().len(), 2);
+    assert_eq!(containerd.cri.inspect(&survivor).0, of_survivor);
+    assert_eq!(containerd.network().reservations().len(), 4);
+    for address in of_survivor {
+        containerd.cri.ping(&container, address);
+    }
+
+    let (_, process) = containerd.cri.inspect(&victim);
+    containerd.kill_daemon();
+    containerd.node.ok(&["kill", "-KILL", &process.to_string()]);
+    containerd.start_again();
+    containerd.cri.wait_until_dead(&victim);
+    containerd.remove(&victim);
+    assert_eq!(containerd.network().held_by(&survivor.id, "eth0").len(), 2);
+    assert_eq!(containerd.network().reservations().len(), 2);
+    containerd.remove(&survivor);
+    containerd.assert_nothing_left();
+}
+
+/// A range of one address: the second pod has to wait, and takes nothing meanwhile.
+fn a_pod_waits_for_an_address(plugin: Plugin) {
+    let mut ipam = ranges(plugin);
+    match plugin {
+        Plugin::HostLocal => ipam["ranges"][0][0]["subnet"] = json!("10.1.0.28/30"),
+        Plugin::NodeLocal => ipam["carve"][0]["prefix"] = json!(30),
+    }
+    let mut containerd = Containerd::start(plugin, ipam);
+    let cgroup = containerd.node.cgroup();
+    let (first, of_first) = containerd.pod("first");
+    assert_eq!(of_first, addresses("10.1.0.30", "fd00:10:1:7::2"));
+    for _ in 0..2 {
+        let error = containerd.cri.run_pod("second", &cgroup).err().unwrap_or_default();
+        assert!(error.contains("no IP addresses available"), "{error}");
+        assert_eq!(containerd.network().reservations().len(), 2, "those of the first pod");
+    }
+    containerd.remove(&first);
+    let (second, of_second) = containerd.pod("second");
+    assert_eq!(of_second[0], of_first[0]);
+    containerd.remove(&second);
+    containerd.assert_nothing_left();
+}
+
+macro_rules! with_plugin {
+    ($($name:ident: $scenario:ident($plugin:ident);)*) => {
+        $(
+            #[test]
+            fn $name() {
+                if can_run(stringify!($name)) {
+                    $scenario(Plugin::$plugin);
+                }
+            }
+        )*
+    };
+}
+
+with_plugin! {
+    pods_with_node_local_reach_each_other: pods_reach_each_other(NodeLocal);
+    pods_with_host_local_reach_each_other: pods_reach_each_other(HostLocal);
+    killed_pods_with_node_local_leave_nothing: killed_pods_leave_nothing(NodeLocal);
+    killed_pods_with_host_local_leave_nothing: killed_pods_leave_nothing(HostLocal);
+    a_pod_with_node_local_waits_for_an_address: a_pod_waits_for_an_address(NodeLocal);
+    a_pod_with_host_local_waits_for_an_address: a_pod_waits_for_an_address(HostLocal);
+}

@@ -1,0 +1,598 @@
+/*!
+A plugin that is killed (SIGKILL) at each of its system calls, and what it leaves.
+
+Whatever the moment, the runtime's DEL succeeds, no address stays reserved that no live attachment
+owns (an empty reservation counts), no live reservation is lost or changed, the next ADD gets an
+address that nobody holds, and state outside the network's directory makes no later call wrong.
+
+A scenario says which plugin is killed in which call, with how much around it, and what the runtime
+does next. The normal run takes a selection in which each pair of these occurs; the whole product
+takes minutes.
+*/
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::{
+    Killer, NetworkDir, Outcome, Plugin, Scratch, Site, filler, reference, reservation, skip_unless,
+};
+
+/// The call that is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Add,
+    Del,
+    Gc,
+}
+
+/// Where the reservations lie; the boot's state is on tmpfs in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Disk,
+    Tmpfs,
+}
+
+/// What comes first after the kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The runtime's DEL.
+    Del,
+    /// The runtime's DEL without ranges and dataDir.
+    StrippedDel,
+    /// The ADD of another attachment, then the DEL.
+    OtherAdd,
+    /// The ADD of the same attachment once more (after GC: GC once more), then the DEL.
+    Retry,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scenario {
+    plugin: Plugin,
+    /// The reference is killed in the plugin's place, and the plugin has to cope.
+    reference: bool,
+    verb: Verb,
+    dual: bool,
+    place: Place,
+    held: u32,
+    next: Next,
+    /// System calls of one name that are killed at; the first and the last ones if there are more.
+    limit: usize,
+}
+
+/// What a scenario came to.
+#[derive(Debug, Default)]
+struct Tally {
+    points: usize,
+    /// Kills after which what the call was about had not begun, and kills after which it was done.
+    before: usize,
+    after: usize,
+    problems: Vec<String>,
+}
+
+const LIVE: [&str; 2] = ["live1", "live2"];
+const VICTIMS: [&str; 2] = ["victim1", "victim2"];
+const PLUGINS: [Plugin; 2] = [Plugin::HostLocal, Plugin::NodeLocal];
+const NEXT: [Next; 4] = [Next::Del, Next::StrippedDel, Next::OtherAdd, Next::Retry];
+const LARGE: u32 = 300;
+
+#[test]
+fn add_killed_at_every_system_call() {
+    explore("add_killed_at_every_system_call", &selection(Verb::Add), 14);
+}
+
+#[test]
+fn del_killed_at_every_system_call() {
+    explore("del_killed_at_every_system_call", &selection(Verb::Del), 9);
+}
+
+#[test]
+fn gc_killed_at_every_system_call() {
+    explore("gc_killed_at_every_system_call", &selection(Verb::Gc), 9);
+}
+
+/// Only here is an index outside the directory in use.
+#[test]
+fn calls_in_a_large_directory_killed_at_every_system_call() {
+    let mut scenarios = Vec::new();
+    for (i, plugin) in PLUGINS.into_iter().enumerate() {
+        for (j, verb) in [Verb::Add, Verb::Del].into_iter().enumerate() {
+            let place = if (i + j) % 2 == 0 { Place::Disk } else { Place::Tmpfs };
+            let next = NEXT[(i + 2 * j) % 4];
+            scenarios.push(scenario(plugin, verb, false, place, LARGE, next, 12));
+        }
+    }
+    explore("calls_in_a_large_directory_killed_at_every_system_call", &scenarios, 9);
+}
+
+/// The reference creates a name and then rewrites the mark: killed between the two, only the name
+/// is new, and an index that goes by the mark would not see it.
+#[test]
+fn the_reference_killed_beside_us() {
+    let mut scenarios = Vec::new();
+    for (place, held, next) in [
+        (Place::Disk, 0, Next::Del),
+        (Place::Tmpfs, 0, Next::OtherAdd),
+        (Place::Disk, LARGE, Next::Retry),
+        (Place::Tmpfs, LARGE, Next::Del),
+    ] {
+        let ours = scenario(Plugin::HostLocal, Verb::Add, held == 0, place, held, next, 16);
+        scenarios.push(Scenario { reference: true, ..ours });
+    }
+    if skip_unless(
+        "the_reference_killed_beside_us",
+        &[(reference("host-local").is_some(), "the reference's host-local in /usr/lib/cni")],
+    ) {
+        explore("the_reference_killed_beside_us", &scenarios, 20);
+    }
+}
+
+#[test]
+#[ignore = "minutes: run by make test-long"]
+fn every_scenario() {
+    let mut scenarios = Vec::new();
+    for plugin in PLUGINS {
+        for verb in [Verb::Add, Verb::Del, Verb::Gc] {
+            for dual in [false, true] {
+                for place in [Place::Disk, Place::Tmpfs] {
+                    for held in [0, LARGE] {
+                        for next in NEXT {
+                            let limit = if held == 0 { 400 } else { 60 };
+                            let ours = scenario(plugin, verb, dual, place, held, next, limit);
+                            scenarios.push(ours);
+                            if verb != Verb::Gc
+                                && plugin == Plugin::HostLocal
+                                && reference("host-local").is_some()
+                            {
+                                scenarios.push(Scenario { reference: true, limit: 60, ..ours });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    explore("every_scenario", &scenarios, 9);
+}
+
+/// Eight scenarios of one call: both plugins with each follow-up, and both stacks and places evenly
+/// spread over these.
+fn selection(verb: Verb) -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    for (i, plugin) in PLUGINS.into_iter().enumerate() {
+        for (j, next) in NEXT.into_iter().enumerate() {
+            let dual = (i + j) % 2 == 0;
+            let place = if (i + j / 2) % 2 == 0 { Place::Disk } else { Place::Tmpfs };
+            scenarios.push(scenario(plugin, verb, dual, place, 0, next, 40));
+        }
+    }
+    scenarios
+}
+
+fn scenario(
+    plugin: Plugin,
+    verb: Verb,
+    dual: bool,
+    place: Place,
+    held: u32,
+    next: Next,
+    limit: usize,
+) -> Scenario {
+    Scenario { plugin, reference: false, verb, dual, place, held, next, limit }
+}
+
+/// Runs scenarios on all processors and asserts that nothing went wrong, that each had at least
+/// `floor` points to be killed at, and that these lay on both sides of what the call does.
+fn explore(test: &str, scenarios: &[Scenario], floor: usize) {
+    if !skip_unless(test, &[(Killer::works(), "strace, and the right to trace")]) {
+        return;
+    }
+    let next = AtomicUsize::new(0);
+    let tallies = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let tally = run(scenario);
+                    tallies.lock().expect("no thread panics with it").push((scenario, tally));
+                }
+            });
+        }
+    });
+    let tallies = tallies.into_inner().expect("no thread panics with it");
+    assert_eq!(tallies.len(), scenarios.len());
+    let points: usize = tallies.iter().map(|(_, tally)| tally.points).sum();
+    println!("{test}: {} scenarios, {points} kill points", tallies.len());
+    let mut report = String::new();
+    for (scenario, tally) in &tallies {
+        println!(
+            "  {scenario:?}: {} points, {} before, {} after, {} problems",
+            tally.points,
+            tally.before,
+            tally.after,
+            tally.problems.len()
+        );
+        for problem in tally.problems.iter().take(8) {
+            report += &format!("{scenario:?}\n  {problem}\n");
+        }
+        if tally.problems.len() > 8 {
+            report += &format!("  ... {} problems in all\n", tally.problems.len());
+        }
+        assert!(tally.points >= floor, "{scenario:?}: only {} kill points", tally.points);
+        assert!(tally.before > 0, "{scenario:?}: no kill before anything was done");
+        assert!(tally.after > 0, "{scenario:?}: no kill after everything was done");
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+fn run(scenario: &Scenario) -> Tally {
+    let world = World::new(scenario);
+    let mut tally = Tally::default();
+    for (name, count) in world.system_calls() {
+        let half = scenario.limit.div_ceil(2);
+        let chosen: BTreeSet<usize> = if count <= scenario.limit {
+            (1..=count).collect()
+        } else {
+            (1..=half).chain(count + 1 - half..=count).collect()
+        };
+        for nth in chosen {
+            world.point(&name, nth, &mut tally);
+        }
+    }
+    tally
+}
+
+/// The places of a scenario, made anew for each kill.
+struct World<'a> {
+    scenario: &'a Scenario,
+    base: Scratch,
+    boot: Scratch,
+    killer: Killer,
+}
+
+/// What was there before the kill.
+struct Before {
+    site: Site,
+    live: BTreeMap<IpAddr, String>,
+}
+
+impl<'a> World<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        let base = match scenario.place {
+            Place::Disk => Scratch::below(Path::new("/var/tmp"), "crash"),
+            Place::Tmpfs => Scratch::on_tmpfs("crash"),
+        };
+        let boot = Scratch::on_tmpfs("crash-boot");
+        let binary = if scenario.reference {
+            reference("host-local").expect("the caller has looked")
+        } else {
+            support::binary(scenario.plugin.name())
+        };
+        let killer = Killer::new(&binary, &boot.path().join("killer"));
+        Self { scenario, base, boot, killer }
+    }
+
+    fn site(&self) -> Site {
+        Site::new(self.scenario.plugin, self.base.path(), &self.boot.path().join("run"))
+            .dual_stack(self.scenario.dual)
+    }
+
+    /// Everything up to the call that is to be killed.
+    fn prepare(&self) -> Before {
+        let site = self.site();
+        for place in [site.data(), site.state(), site.run()] {
+            let _ = fs::remove_dir_all(place);
+        }
+        for first in site.first_addresses() {
+            site.directory().fill(first, self.scenario.held);
+        }
+        for id in LIVE {
+            assert_eq!(site.call("ADD", id).run().addresses().len(), site.families());
+        }
+        let live = site.directory().reservations();
+        assert_eq!(live.len(), (self.scenario.held as usize + LIVE.len()) * site.families());
+        if self.scenario.verb != Verb::Add {
+            for id in VICTIMS {
+                site.call("ADD", id).run().ok();
+            }
+        }
+        Before { site, live }
+    }
+
+    fn the_call(&self, site: &Site, program: &Path) -> support::Call {
+        let site = site.clone().with_binary(program.to_path_buf());
+        match self.scenario.verb {
+            Verb::Add => site.call("ADD", VICTIMS[0]),
+            Verb::Del => site.call("DEL", VICTIMS[0]),
+            Verb::Gc => gc(&site, &[], self.scenario.held),
+        }
+    }
+
+    fn system_calls(&self) -> BTreeMap<String, usize> {
+        let before = self.prepare();
+        self.killer.system_calls(|program| self.the_call(&before.site, program))
+    }
+
+    /// One kill, and everything after it.
+    fn point(&self, name: &str, nth: usize, tally: &mut Tally) {
+        let before = self.prepare();
+        let held_before = victims(&before.site.directory());
+        let killed = self.killer.kill_at(name, nth, |program| self.the_call(&before.site, program));
+        match killed.exit {
+            None => tally.points += 1,
+            // One call fewer than in the trace, as a program with threads may have.
+            Some(0) => return,
+            Some(_) => tally.problems.push(format!("{name} #{nth}: failed by itself: {killed:?}")),
+        }
+        let directory = before.site.directory();
+        let held = victims(&directory);
+        let all = VICTIMS.len().min(match self.scenario.verb {
+            Verb::Gc => 2,
+            Verb::Add | Verb::Del => 1,
+        }) * before.site.families();
+        let complete = |n: usize| match self.scenario.verb {
+            Verb::Add => n == all,
+            Verb::Del | Verb::Gc => held_before.len() - n == all,
+        };
+        if held == held_before {
+            tally.before += 1;
+        } else if complete(held.len()) {
+            tally.after += 1;
+        }
+        let mut aftermath =
+            Aftermath { scenario: self.scenario, before: &before, problems: vec![] };
+        aftermath.next();
+        aftermath.everything_else();
+        let left = directory.reservations();
+        tally.problems.extend(
+            aftermath
+                .problems
+                .into_iter()
+                .map(|problem| format!("{name} #{nth}: {problem}; left at the end: {left:?}")),
+        );
+    }
+}
+
+/// The calls after the kill, and what is wrong with them.
+struct Aftermath<'a> {
+    scenario: &'a Scenario,
+    before: &'a Before,
+    problems: Vec<String>,
+}
+
+impl Aftermath<'_> {
+    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.problems.push(what());
+        }
+    }
+
+    /// A call that must succeed.
+    fn succeeds(&mut self, what: &str, outcome: &Outcome) -> bool {
+        self.expect(outcome.exit == Some(0), || format!("{what} fails: {outcome:?}"));
+        outcome.exit == Some(0)
+    }
+
+    /// An ADD that must give whole and new addresses: none that is held already.
+    fn add_anew(&mut self, id: &str) -> Vec<IpAddr> {
+        let site = &self.before.site;
+        let held: BTreeSet<IpAddr> = site
+            .directory()
+            .reservations()
+            .into_iter()
+            .filter(|(_, content)| !content.is_empty())
+            .map(|(address, _)| address)
+            .collect();
+        let outcome = site.call("ADD", id).run();
+        if !self.succeeds(&format!("ADD {id}"), &outcome) {
+            return Vec::new();
+        }
+        let got = addresses(&outcome);
+        self.expect(got.len() == site.families(), || format!("ADD {id} gives {got:?} only"));
+        let twice: Vec<_> = got.iter().filter(|address| held.contains(address)).collect();
+        self.expect(twice.is_empty(), || format!("ADD {id} gives {twice:?}, which are held"));
+        self.holds(id, &got);
+        got
+    }
+
+    /// What an attachment must have on disk.
+    fn holds(&mut self, id: &str, addresses: &[IpAddr]) {
+        let mut held = self.before.site.directory().held_by(id, "eth0");
+        held.sort_unstable();
+        let mut wanted = addresses.to_vec();
+        wanted.sort_unstable();
+        self.expect(held == wanted, || format!("{id} holds {held:?}, not {wanted:?}"));
+    }
+
+    fn del(&mut self, id: &str, stripped: bool) {
+        let site = &self.before.site;
+        let config = if stripped { site.stripped_config() } else { site.config() };
+        let outcome = site.call_with("DEL", id, &config).run();
+        self.succeeds(&format!("DEL {id} (stripped: {stripped})"), &outcome);
+    }
+
+    /// Nothing but what lived before, and `others`.
+    fn only_the_living(&mut self, others: &[(&str, Vec<IpAddr>)]) {
+        let mut wanted = self.before.live.clone();
+        for (id, addresses) in others {
+            wanted.extend(addresses.iter().map(|address| (*address, reservation(id, "eth0"))));
+        }
+        let held = self.before.site.directory().reservations();
+        for (address, content) in &held {
+            if !wanted.contains_key(address) {
+                self.problems.push(format!("leak: {address} {content:?}"));
+            }
+        }
+        for (address, content) in &wanted {
+            let now = held.get(address);
+            let same = now == Some(content);
+            self.expect(same, || format!("lost: {address} {content:?}, now {now:?}"));
+        }
+        let strangers = self.before.site.directory().strangers();
+        self.expect(strangers.is_empty(), || format!("in the network's directory: {strangers:?}"));
+    }
+
+    /// What the runtime does first.
+    fn next(&mut self) {
+        let stripped = self.scenario.next == Next::StrippedDel;
+        let mut others = Vec::new();
+        match (self.scenario.next, self.scenario.verb) {
+            (Next::Del | Next::StrippedDel, _) => {}
+            (Next::OtherAdd, verb) => {
+                let got = self.add_anew("other");
+                if verb == Verb::Gc {
+                    let outcome = gc(&self.before.site, &["other"], self.scenario.held).run();
+                    self.succeeds("GC once more", &outcome);
+                    self.only_the_living(&[("other", got.clone())]);
+                }
+                others.push(("other", got));
+            }
+            (Next::Retry, Verb::Gc) => {
+                let outcome = gc(&self.before.site, &[], self.scenario.held).run();
+                self.succeeds("GC once more", &outcome);
+                self.only_the_living(&[]);
+            }
+            (Next::Retry, Verb::Add | Verb::Del) => self.retry(),
+        }
+        for id in VICTIMS {
+            self.del(id, stripped);
+        }
+        self.only_the_living(&others);
+        if !others.is_empty() {
+            self.del("other", stripped);
+            self.only_the_living(&[]);
+        }
+    }
+
+    /// The same attachment's ADD, as a runtime retries it.
+    fn retry(&mut self) {
+        let site = &self.before.site;
+        let outcome = site.call("ADD", VICTIMS[0]).run();
+        let duplicate = outcome.exit == Some(1) && outcome.stdout.contains("duplicate allocation");
+        if site.plugin() == Plugin::HostLocal && duplicate {
+            return;
+        }
+        if self.succeeds("ADD of the same attachment", &outcome) {
+            let got = addresses(&outcome);
+            self.expect(got.len() == site.families(), || format!("the retry gives {got:?} only"));
+            let live: Vec<_> = got.iter().filter(|a| self.before.live.contains_key(a)).collect();
+            self.expect(live.is_empty(), || format!("the retry gives {live:?}, which are held"));
+            self.holds(VICTIMS[0], &got);
+        }
+    }
+
+    /// Whatever the kill left outside the directory, no later call may be wrong by it.
+    fn everything_else(&mut self) {
+        let site = self.before.site.clone();
+        let new = self.add_anew("new");
+        self.only_the_living(&[("new", new)]);
+
+        // A duplicate is seen.
+        let again = site.call("ADD", LIVE[0]).run();
+        match site.plugin() {
+            Plugin::HostLocal => self.expect(
+                again.exit == Some(1) && again.stdout.contains("duplicate allocation"),
+                || format!("a duplicate ADD: {again:?}"),
+            ),
+            Plugin::NodeLocal => {
+                if self.succeeds("ADD of what lives", &again) {
+                    self.holds(LIVE[0], &addresses(&again));
+                }
+            }
+        }
+
+        // Everything can be freed, with as little as a runtime may send.
+        self.del("new", false);
+        self.del(LIVE[0], true);
+        self.del(LIVE[1], false);
+        if self.scenario.held > 0 {
+            self.del(&filler(0), true);
+            self.del(&filler(self.scenario.held - 1), false);
+        }
+        let left = site.directory().reservations();
+        let wanted = self.before.live.iter().filter(|(_, content)| {
+            !LIVE.iter().any(|id| **content == reservation(id, "eth0"))
+                && ![0, self.scenario.held.saturating_sub(1)]
+                    .iter()
+                    .any(|n| **content == reservation(&filler(*n), "eth0"))
+        });
+        let wanted: BTreeMap<_, _> = wanted.map(|(a, c)| (*a, c.clone())).collect();
+        self.expect(left == wanted, || format!("after all DELs: {left:?}"));
+
+        // With nothing allocated, the node may get another index.
+        if self.scenario.held == 0 {
+            let moved = site.clone().with_index(8);
+            let outcome = moved.call("ADD", "moved").run();
+            if self.succeeds("ADD with another node index", &outcome) {
+                let outcome = moved.call("DEL", "moved").run();
+                self.succeeds("its DEL", &outcome);
+            }
+        }
+        let litter = litter(&site);
+        self.expect(litter.is_empty(), || format!("litter: {litter:?}"));
+    }
+}
+
+/// Files with the look of something unfinished, in any of the plugin's places.
+fn litter(site: &Site) -> Vec<PathBuf> {
+    [site.data(), site.state(), site.run()]
+        .into_iter()
+        .flat_map(|place| {
+            support::Snapshot::of(place)
+                .files()
+                .into_iter()
+                .filter(|name| {
+                    let name = name.to_string_lossy();
+                    name.contains("tmp") || name.contains("temp") || name.contains(".new")
+                })
+                .map(|name| place.join(name))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Whose reservations these are, incomplete ones included: all that is there and not live.
+fn victims(directory: &NetworkDir) -> BTreeSet<IpAddr> {
+    let whole = VICTIMS.map(|id| reservation(id, "eth0"));
+    directory
+        .reservations()
+        .into_iter()
+        .filter(|(_, content)| whole.contains(content))
+        .map(|(address, _)| address)
+        .collect()
+}
+
+/// GC that leaves what lives, the fillers of a large directory, and `others`.
+fn gc(site: &Site, others: &[&str], held: u32) -> support::Call {
+    let fillers: Vec<String> = (0..held).map(filler).collect();
+    let fillers = fillers.iter().map(String::as_str);
+    let valid: Vec<&str> = LIVE.into_iter().chain(others.iter().copied()).chain(fillers).collect();
+    site.gc(&valid)
+}
+
+fn addresses(outcome: &Outcome) -> Vec<IpAddr> {
+    outcome.addresses().iter().filter_map(|address| address.parse().ok()).collect()
+}
+
+/// The tool that kills must be able to; otherwise every test above would pass by skipping.
+#[test]
+fn a_program_is_killed_before_its_system_call() {
+    if !skip_unless(
+        "a_program_is_killed_before_its_system_call",
+        &[(Killer::works(), "strace, and the right to trace")],
+    ) {
+        return;
+    }
+    let scratch = Scratch::on_tmpfs("crash-tool");
+    let killer = Killer::new(&support::program("pwd"), &scratch.path().join("killer"));
+    let calls = killer.system_calls(|program| support::Call::new(program, "ADD"));
+    assert!(calls.get("write").is_some_and(|n| *n >= 1), "{calls:?}");
+    let killed = killer.kill_at("write", 1, |program| support::Call::new(program, "ADD"));
+    assert_eq!((killed.exit, killed.stdout.as_str()), (None, ""));
+    let lived = killer.kill_at("write", 9, |program| support::Call::new(program, "ADD"));
+    assert_eq!(lived.exit, Some(0), "{lived:?}");
+}

@@ -1,0 +1,167 @@
+//! The demonstration of `make demo`: what it prints is true, and it leaves nothing, however it ends.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Outcome, finish, have, is_root, reference, repository, skip_unless, wait_until};
+
+/// A run of the script, marked in its environment so that its processes can be found.
+struct Demo {
+    command: Command,
+    mark: String,
+}
+
+impl Demo {
+    fn new(name: &str) -> Self {
+        let mark = format!("PLAT_DEMO={}-{name}", std::process::id());
+        let mut command = Command::new(repository().join("tests/scripts/demo.sh"));
+        let (key, value) = mark.split_once('=').expect("a variable");
+        command.env(key, value);
+        Self { command, mark }
+    }
+
+    /// The script's processes, the script itself included.
+    fn processes(&self) -> Vec<PathBuf> {
+        fs::read_dir("/proc")
+            .expect("/proc can be read")
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|process| {
+                fs::read(process.join("environ")).is_ok_and(|environment| {
+                    environment.split(|byte| *byte == 0).any(|one| one == self.mark.as_bytes())
+                })
+            })
+            .collect()
+    }
+
+    /// Starts it and reads what it prints up to the first line that contains `text`.
+    fn start_until(&mut self, text: &str) -> Child {
+        let mut child = self
+            .command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the script can be started");
+        let stdout = BufReader::new(child.stdout.as_mut().expect("stdout is a pipe"));
+        let seen = stdout.lines().map_while(Result::ok).any(|line| line.contains(text));
+        assert!(seen, "the script ended before {text:?}");
+        child
+    }
+}
+
+fn can_run(test: &str) -> bool {
+    skip_unless(
+        test,
+        &[
+            (is_root(), "root"),
+            (have("jq"), "jq"),
+            (have("ping"), "iputils-ping"),
+            (reference("bridge").is_some(), "containernetworking-plugins"),
+        ],
+    )
+}
+
+/// The rows of a table that starts with these words, up to the next empty line.
+fn table(outcome: &Outcome, head: &[&str]) -> Vec<Vec<String>> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    outcome
+        .stdout
+        .lines()
+        .map(words)
+        .skip_while(|row| row != head)
+        .skip(1)
+        .take_while(|row| !row.is_empty())
+        .collect()
+}
+
+fn interfaces() -> BTreeMap<String, String> {
+    fs::read_dir("/sys/class/net")
+        .expect("/sys/class/net can be read")
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let index = fs::read_to_string(path.join("ifindex")).ok()?;
+            Some((path.file_name()?.to_str()?.to_owned(), index))
+        })
+        .collect()
+}
+
+fn assert_worked(outcome: &Outcome) {
+    assert_eq!(outcome.exit, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    let expected = [
+        ["vm-001", "pod-1", "10.1.1.2/24", "fd00:10:1:1::2/64"],
+        ["vm-001", "pod-2", "10.1.1.3/24", "fd00:10:1:1::3/64"],
+        ["vm-002", "pod-3", "10.1.2.2/24", "fd00:10:1:2::2/64"],
+        ["vm-002", "pod-4", "10.1.2.3/24", "fd00:10:1:2::3/64"],
+    ];
+    assert_eq!(table(outcome, &["NODE", "POD", "IPv4", "IPv6"]), expected);
+    let pings = |ending: &str| outcome.stdout.lines().filter(|line| line.ends_with(ending)).count();
+    assert_eq!(pings("IPv4 ok   IPv6 ok"), 12, "each pod to each other: {}", outcome.stdout);
+    assert_eq!(pings("holds 4 addresses"), 2, "two pods on each node: {}", outcome.stdout);
+    assert_eq!(pings("holds 0 addresses"), 2, "all deleted: {}", outcome.stdout);
+}
+
+#[test]
+fn two_demonstrations_at_a_time_work_and_leave_nothing() {
+    if !can_run("two_demonstrations_at_a_time_work_and_leave_nothing") {
+        return;
+    }
+    let before = interfaces();
+    let mut demos = [Demo::new("one"), Demo::new("two")];
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let runs: Vec<_> =
+            demos.iter_mut().map(|demo| scope.spawn(|| finish(&mut demo.command, b""))).collect();
+        runs.into_iter().map(|run| run.join().expect("a demonstration")).collect()
+    });
+    outcomes.iter().for_each(assert_worked);
+    for demo in &demos {
+        assert_eq!(demo.processes(), [] as [PathBuf; 0]);
+    }
+    assert_eq!(interfaces(), before, "nothing was made in the host's namespace");
+}
+
+#[test]
+fn a_demonstration_that_is_ended_leaves_nothing() {
+    if !can_run("a_demonstration_that_is_ended_leaves_nothing") {
+        return;
+    }
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let mut demo = Demo::new(&format!("{signal:?}"));
+        let mut child = demo.start_until("pod-1 -> pod-2");
+        assert!(demo.processes().len() >= 3, "the script and two nodes: {:?}", demo.processes());
+        kill_process(Pid::from_child(&child), signal).expect("the script runs");
+        // Now nobody reads what it prints: that must not matter either.
+        drop(child.stdout.take());
+        let status = child.wait().expect("a child can be waited for");
+        assert!(!status.success(), "{signal:?}: {status}");
+        wait_until("the processes of the demonstration are gone", || demo.processes().is_empty());
+    }
+}
+
+#[test]
+fn a_demonstration_without_its_plugin_says_what_to_do() {
+    let mut demo = Demo::new("bare");
+    let outcome = finish(demo.command.env("PLAT_BIN_DIR", "/nonexistent"), b"");
+    assert_eq!(outcome.exit, Some(1));
+    assert!(outcome.stderr.contains("/nonexistent/node-local: make build"), "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn a_demonstration_with_a_failing_plugin_fails_and_leaves_nothing() {
+    if !can_run("a_demonstration_with_a_failing_plugin_fails_and_leaves_nothing") {
+        return;
+    }
+    let scratch = support::Scratch::new("demo");
+    let broken = support::install_copy(&support::program("false"), &scratch.join("node-local"));
+    let mut demo = Demo::new("broken");
+    let dir = broken.parent().expect("a file is in a directory").to_path_buf();
+    let outcome = finish(demo.command.env("PLAT_BIN_DIR", dir), b"");
+    assert_eq!(outcome.exit, Some(1), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stderr.contains("ADD of pod-1 failed"), "{}", outcome.stderr);
+    assert_eq!(demo.processes(), [] as [PathBuf; 0]);
+}

@@ -1,0 +1,356 @@
+/*!
+Many processes at a time on one network: ADD, DEL, CHECK and GC, some of them killed.
+
+A runtime that lost a call sends DEL; so does each caller here. A history of who held which address
+when is kept: nobody is ever given an address that is in use, and at the end nothing is left.
+*/
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{
+    Call, History, NetworkDir, Random, Scratch, binary, filler, reference, reservation, skip_unless,
+};
+
+const NETWORK: &str = "hammered";
+const CALLERS: u64 = 32;
+
+/// How hard, for how long, and against what.
+struct Plan {
+    binary: PathBuf,
+    /// The IPv4 subnet: small, so that addresses come round again and again.
+    subnet: &'static str,
+    held: u32,
+    /// At least so long, and at least so many calls.
+    time: Duration,
+    calls: u64,
+    /// Whether callers are killed and GC is called: what only ours stands.
+    rough: bool,
+}
+
+impl Plan {
+    fn few(plugin: &str) -> Self {
+        Self {
+            binary: binary(plugin),
+            subnet: "10.7.0.0/25",
+            held: 0,
+            time: Duration::from_secs(5),
+            calls: 2000,
+            rough: true,
+        }
+    }
+
+    fn many(plugin: &str) -> Self {
+        Self { subnet: "10.7.0.0/20", held: 3000, ..Self::few(plugin) }
+    }
+}
+
+/// Attachments whose container dies without a DEL: GC has to find them.
+#[derive(Default)]
+struct Ghosts {
+    /// Those that GC must still spare.
+    alive: BTreeSet<String>,
+    /// Those that it must collect, with their addresses.
+    dead: BTreeMap<String, Vec<String>>,
+}
+
+struct Hammer<'a> {
+    plan: &'a Plan,
+    scratch: &'a Scratch,
+    config: Value,
+    network: NetworkDir,
+    history: History,
+    ghosts: Mutex<Ghosts>,
+    /// A ghost is added while this is shared, and GC runs while it is not: a runtime does not forget
+    /// an attachment that it is just adding.
+    gc: RwLock<()>,
+    /// What is always valid: the attachments of all callers, and what was held before.
+    valid: Vec<Value>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    calls: AtomicU64,
+    killed: AtomicU64,
+    checks: AtomicU64,
+    collected: AtomicU64,
+}
+
+fn add_to(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn attachment(id: &str) -> Value {
+    json!({"containerID": id, "ifname": "eth0"})
+}
+
+/// The attachments of a caller.
+fn own(caller: u64) -> [String; 2] {
+    [format!("caller{caller}-a"), format!("caller{caller}-b")]
+}
+
+impl Hammer<'_> {
+    fn call(&self, command: &str, id: &str) -> Call {
+        add_to(&self.counts.calls);
+        Call::new(&self.plan.binary, command)
+            .id(id)
+            .config(&self.config)
+            .env("NODE_INDEX", "4")
+            .state_in(self.scratch.path())
+    }
+
+    /// Runs a call, or kills it at a moment drawn by lot; `None` if it was killed before its end.
+    fn perhaps_killed(&self, call: &Call, random: &mut Random) -> Option<Output> {
+        let mut child = call.spawn();
+        if self.plan.rough && random.chance(1, 6) {
+            // Most calls wait for the lock most of their time: late moments are tried too.
+            let most = *random.pick(&[500, 2_000, 10_000, 40_000]);
+            thread::sleep(Duration::from_micros(random.below(most)));
+            let _ = child.kill();
+        }
+        let output = child.wait_with_output().expect("a caller's end can be waited for");
+        if output.status.code().is_none() {
+            add_to(&self.counts.killed);
+            return None;
+        }
+        Some(output)
+    }
+
+    /// ADD; `None` if it was killed.
+    fn add(&self, id: &str, random: &mut Random) -> Option<Value> {
+        let output = self.perhaps_killed(&self.call("ADD", id), random)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "ADD {id}: {text}");
+        let result: Value = serde_json::from_str(&text).expect("a result is JSON");
+        self.history.begin(id, &addresses(&result));
+        Some(result)
+    }
+
+    /// DEL, again and again until one has come to its end.
+    fn del(&self, id: &str, random: &mut Random) {
+        self.history.end(id);
+        loop {
+            let mut call = self.call("DEL", id);
+            if self.plan.rough && random.chance(1, 4) {
+                let kind = &self.config["ipam"]["type"];
+                call = call.config(&json!({"name": NETWORK, "ipam": {"type": kind}}));
+            }
+            if let Some(output) = self.perhaps_killed(&call, random) {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(output.status.success(), "DEL {id}: {text}");
+                return;
+            }
+        }
+    }
+
+    /// CHECK of what is held, with the result that ADD gave.
+    fn check(&self, id: &str, result: &Value) {
+        let mut config = self.config.clone();
+        config["prevResult"] = result.clone();
+        let outcome = self.call("CHECK", id).config(&config).run();
+        assert_eq!(outcome.exit, Some(0), "CHECK {id}: {outcome:?}");
+        add_to(&self.counts.checks);
+    }
+
+    /// An attachment that is added, lives for a moment and dies without a DEL.
+    fn ghost(&self, id: &str, random: &mut Random) {
+        let result = {
+            let _adding = self.gc.read().unwrap_or_else(PoisonError::into_inner);
+            let mut ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
+            if ghosts.dead.len() + ghosts.alive.len() >= 20 {
+                return;
+            }
+            ghosts.alive.insert(id.to_owned());
+            drop(ghosts);
+            self.add(id, random)
+        };
+        if let Some(result) = &result {
+            self.check(id, result);
+        }
+        self.history.end(id);
+        let mut ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
+        ghosts.alive.remove(id);
+        ghosts.dead.insert(id.to_owned(), result.map(|r| addresses(&r)).unwrap_or_default());
+    }
+
+    /// GC with all that is alive: the dead are gone afterwards.
+    fn collect(&self, random: &mut Random) {
+        let _alone = self.gc.write().unwrap_or_else(PoisonError::into_inner);
+        let (alive, dead) = {
+            let ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
+            (ghosts.alive.clone(), ghosts.dead.clone())
+        };
+        let valid = self.valid.iter().cloned().chain(alive.iter().map(|id| attachment(id)));
+        let Some(output) = self.perhaps_killed(&self.gc_call(valid.collect()), random) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "GC: {text}");
+        for (id, addresses) in &dead {
+            for address in addresses {
+                let file = self.network.path().join(address);
+                let content = fs::read_to_string(file).unwrap_or_default();
+                assert_ne!(content, reservation(id, "eth0"), "{address} after GC");
+            }
+            add_to(&self.counts.collected);
+        }
+        let mut ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
+        ghosts.dead.retain(|id, _| !dead.contains_key(id));
+    }
+
+    fn gc_call(&self, valid: Vec<Value>) -> Call {
+        let mut config = self.config.clone();
+        config["cni.dev/valid-attachments"] = Value::Array(valid);
+        let call = self.call("GC", "").config(&config);
+        call.without("CNI_CONTAINERID").without("CNI_IFNAME").without("CNI_NETNS")
+    }
+
+    fn caller(&self, number: u64, until: Instant) {
+        let mut random = Random::new(number);
+        let mut held: BTreeMap<String, Value> = BTreeMap::new();
+        let mut ghosts = 0;
+        while Instant::now() < until || self.counts.calls.load(Ordering::Relaxed) < self.plan.calls
+        {
+            let id = random.pick(&own(number)).clone();
+            match (random.below(40), held.get(&id)) {
+                (0, _) if self.plan.rough => self.collect(&mut random),
+                (1..=2, _) if self.plan.rough => {
+                    ghosts += 1;
+                    self.ghost(&format!("ghost{number}-{ghosts}"), &mut random);
+                }
+                (3..=12, Some(result)) => self.check(&id, result),
+                (_, Some(_)) => {
+                    self.del(&id, &mut random);
+                    held.remove(&id);
+                }
+                (_, None) => match self.add(&id, &mut random) {
+                    Some(result) => drop(held.insert(id, result)),
+                    None => self.del(&id, &mut random),
+                },
+            }
+        }
+        for id in own(number) {
+            self.del(&id, &mut random);
+        }
+    }
+}
+
+fn addresses(result: &Value) -> Vec<String> {
+    let ips = result["ips"].as_array().expect("a result has addresses");
+    ips.iter()
+        .map(|ip| ip["address"].as_str().expect("an address is a text"))
+        .map(|address| address.split('/').next().unwrap_or(address).to_owned())
+        .collect()
+}
+
+fn hammer(plan: &Plan) {
+    let scratch = Scratch::new("hammer");
+    let data_dir = scratch.path().join("networks");
+    let network = NetworkDir::new(&data_dir, NETWORK);
+    network.fill("10.7.0.2".parse::<IpAddr>().expect("an address"), plan.held);
+    let kind = plan.binary.file_name().expect("a plugin has a name").to_string_lossy();
+    let own = (0..CALLERS).flat_map(own);
+    let hammer = Hammer {
+        plan,
+        scratch: &scratch,
+        config: json!({
+            "cniVersion": if plan.rough { "1.1.0" } else { "1.0.0" },
+            "name": NETWORK,
+            "type": "bridge",
+            "ipam": {
+                "type": kind, "dataDir": data_dir,
+                "ranges": [[{"subnet": plan.subnet}], [{"subnet": "fd00:7::/120"}]],
+            },
+        }),
+        network,
+        history: History::new(),
+        ghosts: Mutex::default(),
+        gc: RwLock::default(),
+        valid: (0..plan.held).map(filler).chain(own).map(|id| attachment(&id)).collect(),
+        counts: Counts::default(),
+    };
+    let until = Instant::now() + plan.time;
+    thread::scope(|scope| {
+        for number in 0..CALLERS {
+            let hammer = &hammer;
+            scope.spawn(move || hammer.caller(number, until));
+        }
+    });
+    hammer.history.assert_disjoint();
+    if plan.rough {
+        let fillers: Vec<Value> = (0..plan.held).map(|n| attachment(&filler(n))).collect();
+        let outcome = hammer.gc_call(fillers).run();
+        assert_eq!(outcome.exit, Some(0), "the last GC: {outcome:?}");
+    }
+    let left = hammer.network.reservations();
+    assert_eq!(left.len(), plan.held as usize, "left: {:?}", {
+        let ours = left.iter().filter(|(_, content)| !content.starts_with("filler"));
+        ours.collect::<Vec<_>>()
+    });
+    assert_eq!(hammer.network.strangers(), Vec::<String>::new());
+    let counts = &hammer.counts;
+    let [calls, killed, checks, collected] =
+        [&counts.calls, &counts.killed, &counts.checks, &counts.collected]
+            .map(|count| count.load(Ordering::Relaxed));
+    eprintln!(
+        "{calls} calls, {killed} killed, {checks} CHECKs, {collected} collected, {} handed out",
+        hammer.history.len()
+    );
+    assert!(checks >= 20 && hammer.history.len() >= 200, "there was nothing to see");
+    if plan.rough {
+        assert!(killed >= 20 && collected >= 10, "it was not rough");
+    }
+}
+
+#[test]
+fn host_local_with_few() {
+    hammer(&Plan::few("host-local"));
+}
+
+#[test]
+fn host_local_with_many() {
+    hammer(&Plan::many("host-local"));
+}
+
+#[test]
+fn node_local() {
+    hammer(&Plan { time: Duration::from_secs(2), ..Plan::few("node-local") });
+}
+
+#[test]
+#[ignore = "minutes: run by make test-long"]
+fn for_long() {
+    for plugin in ["host-local", "node-local"] {
+        for plan in [Plan::few(plugin), Plan::many(plugin)] {
+            hammer(&Plan { time: Duration::from_secs(60), calls: 20_000, ..plan });
+        }
+    }
+}
+
+/// What is asked of ours holds for the reference where nobody is killed: a failure is not the
+/// hammer's own.
+#[test]
+fn the_reference_handled_gently() {
+    let reference = reference("host-local");
+    let needs = [(reference.is_some(), "Debian's containernetworking-plugins")];
+    if !skip_unless("the_reference_handled_gently", &needs) {
+        return;
+    }
+    hammer(&Plan {
+        binary: reference.expect("checked above"),
+        subnet: "10.7.0.0/25",
+        held: 0,
+        time: Duration::from_secs(1),
+        calls: 1000,
+        rough: false,
+    });
+}

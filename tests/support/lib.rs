@@ -1,0 +1,43 @@
+/*!
+What the tests share: where the built binaries are, how a plugin is called, scratch places, and how a
+test says that it is skipped.
+
+Plugins are called as a runtime calls them: a process of their own, with a whole environment and a
+configuration on standard input. State goes to a scratch place that a test owns
+(`PLAT_STATE_DIR`, `PLAT_RUN_DIR`), so that a test leaves nothing behind.
+*/
+
+mod call;
+mod case;
+mod container_image;
+mod history;
+mod killing;
+mod mount_namespace;
+mod network_dir;
+mod node;
+mod pattern;
+mod program;
+mod random;
+mod scratch;
+mod site;
+mod skip;
+mod snapshot;
+mod timing;
+mod wait;
+
+pub use call::{Call, Outcome, binary, reference, repository};
+pub use case::{Case, Failure, Runner};
+pub use container_image::{make_image, make_root};
+pub use history::{History, Holding};
+pub use killing::Killer;
+pub use mount_namespace::MountNamespace;
+pub use network_dir::{NetworkDir, above, filler, reservation};
+pub use node::{Node, finish};
+pub use program::{install_copy, install_script, program};
+pub use random::Random;
+pub use scratch::Scratch;
+pub use site::{Plugin, Site};
+pub use skip::{have, is_root, skip_unless};
+pub use snapshot::Snapshot;
+pub use timing::{Summary, Timed, TimedCall, time_of_children};
+pub use wait::wait_until;

@@ -1,0 +1,208 @@
+//! One IPAM plugin with one network and places of its own.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::{Call, NetworkDir, binary};
+
+/// The IPAM plugins that keep their reservations in the reference's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plugin {
+    /// Ranges as written.
+    HostLocal,
+    /// Ranges by node index.
+    NodeLocal,
+}
+
+impl Plugin {
+    /// The plugin's type, which is also the name of its binary.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HostLocal => "host-local",
+            Self::NodeLocal => "node-local",
+        }
+    }
+}
+
+/// A plugin, its configuration for one network, and where it keeps what it knows. Both plugins
+/// choose from the same ranges: `10.7.0.0/16`, and with two stacks `2001:db8:7::/64`.
+#[derive(Clone, Debug)]
+pub struct Site {
+    plugin: Plugin,
+    binary: PathBuf,
+    data: PathBuf,
+    state: PathBuf,
+    run: PathBuf,
+    index: u32,
+    families: usize,
+    prefix: u8,
+}
+
+impl Site {
+    /// The network's name.
+    pub const NETWORK: &'static str = "net";
+
+    /// Reservations in `base/data`, durable state in `base/state`, the boot's state in `run`.
+    pub fn new(plugin: Plugin, base: &Path, run: &Path) -> Self {
+        Self {
+            plugin,
+            binary: binary(plugin.name()),
+            data: base.join("data"),
+            state: base.join("state"),
+            run: run.to_path_buf(),
+            index: 7,
+            families: 1,
+            prefix: 16,
+        }
+    }
+
+    /// The same with another program in the plugin's place.
+    #[must_use]
+    pub fn with_binary(mut self, binary: PathBuf) -> Self {
+        self.binary = binary;
+        self
+    }
+
+    /// The same with another directory of reservations.
+    #[must_use]
+    pub fn with_data(mut self, data: PathBuf) -> Self {
+        self.data = data;
+        self
+    }
+
+    /// The same with another directory of durable state.
+    #[must_use]
+    pub fn with_state(mut self, state: PathBuf) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// The same with another directory of the boot's state.
+    #[must_use]
+    pub fn with_run(mut self, run: PathBuf) -> Self {
+        self.run = run;
+        self
+    }
+
+    /// The same on another node; host-local's ranges do not care.
+    #[must_use]
+    pub fn with_index(mut self, index: u32) -> Self {
+        self.index = index;
+        self
+    }
+
+    /// The same with an IPv6 range beside the IPv4 range.
+    #[must_use]
+    pub fn dual_stack(mut self, dual: bool) -> Self {
+        self.families = if dual { 2 } else { 1 };
+        self
+    }
+
+    /// The same with an IPv4 subnet of another size.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: u8) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// Which plugin it is.
+    pub fn plugin(&self) -> Plugin {
+        self.plugin
+    }
+
+    /// The program that is run.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// `dataDir`.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// `PLAT_STATE_DIR`.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// `PLAT_RUN_DIR`.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// How many addresses an attachment gets.
+    pub fn families(&self) -> usize {
+        self.families
+    }
+
+    /// The first address of each range that can be handed out.
+    pub fn first_addresses(&self) -> Vec<IpAddr> {
+        let all = [IpAddr::from([10, 7, 0, 2]), IpAddr::from([0x2001, 0xdb8, 7, 0, 0, 0, 0, 2])];
+        all.into_iter().take(self.families).collect()
+    }
+
+    /// The network's directory.
+    pub fn directory(&self) -> NetworkDir {
+        NetworkDir::new(&self.data, Self::NETWORK)
+    }
+
+    /// The configuration, of a version that the installed reference knows too.
+    pub fn config(&self) -> Value {
+        let (v4, v6) = match self.plugin {
+            Plugin::HostLocal => (format!("10.7.0.0/{}", self.prefix), "2001:db8:7::/64"),
+            Plugin::NodeLocal => (format!("10.{{i}}.0.0/{}", self.prefix), "2001:db8:{i}::/64"),
+        };
+        let sets = [json!([{ "subnet": v4 }]), json!([{ "subnet": v6 }])];
+        let mut config = self.stripped_config();
+        config["ipam"]["dataDir"] = json!(self.data);
+        config["ipam"]["ranges"] = json!(sets[..self.families]);
+        if self.plugin == Plugin::NodeLocal {
+            config["ipam"]["index"] = json!(self.index);
+        }
+        config
+    }
+
+    /// The configuration that Multus sends with DEL: no ranges, and no place either.
+    pub fn stripped_config(&self) -> Value {
+        json!({
+            "cniVersion": "1.0.0",
+            "name": Self::NETWORK,
+            "type": "bridge",
+            "ipam": { "type": self.plugin.name() },
+        })
+    }
+
+    /// A call with the whole configuration.
+    pub fn call(&self, command: &str, id: &str) -> Call {
+        self.call_with(command, id, &self.config())
+    }
+
+    /// A call with another configuration.
+    pub fn call_with(&self, command: &str, id: &str, config: &Value) -> Call {
+        Call::new(&self.binary, command)
+            .env("PLAT_STATE_DIR", self.state.to_string_lossy())
+            .env("PLAT_RUN_DIR", self.run.to_string_lossy())
+            .id(id)
+            .config(config)
+    }
+
+    /// The configuration with the attachments that are valid: these containers' `eth0`.
+    pub fn gc_config(&self, valid: &[&str]) -> Value {
+        let mut config = self.config();
+        config["cniVersion"] = json!("1.1.0");
+        config["cni.dev/valid-attachments"] = valid
+            .iter()
+            .map(|id| json!({ "containerID": id, "ifname": "eth0" }))
+            .collect::<Value>();
+        config
+    }
+
+    /// A GC call that leaves these containers' `eth0`.
+    pub fn gc(&self, valid: &[&str]) -> Call {
+        self.call_with("GC", "", &self.gc_config(valid))
+            .without("CNI_CONTAINERID")
+            .without("CNI_IFNAME")
+    }
+}
