@@ -59,12 +59,18 @@ pub enum Checked {
     Fine,
     /// The attachment holds nothing.
     Nothing,
-    /// The runtime's result has addresses of our ranges that the attachment does not hold.
-    Missing(Vec<Addr>),
+    /// The runtime's result and the records differ.
+    Differs {
+        /// Addresses of our ranges in the result that the attachment does not hold.
+        missing: Vec<Addr>,
+        /// Addresses that the attachment holds and the result does not have.
+        unknown: Vec<Addr>,
+    },
 }
 
-/// Compares what the runtime believes with what is recorded. `expected` are the addresses of prevResult;
-/// those outside `sets` are another plugin's.
+/// Compares what the runtime believes with what is recorded. `expected` are the addresses of prevResult,
+/// none where it has none; those outside `sets` are another plugin's. An address held outside the sets, of
+/// a configuration of before, is not compared. Without sets, everything held must be expected.
 ///
 /// # Errors
 /// The store's error.
@@ -78,10 +84,19 @@ pub fn check<S: Store>(
     if held.is_empty() {
         return Ok(Checked::Nothing);
     }
+    if expected.is_empty() {
+        return Ok(Checked::Fine);
+    }
     let ours = |addr: &Addr| sets.iter().any(|set| set.range_of(*addr).is_some());
     let missing: Vec<Addr> =
         expected.iter().filter(|addr| ours(addr) && !held.contains(addr)).copied().collect();
-    Ok(if missing.is_empty() { Checked::Fine } else { Checked::Missing(missing) })
+    let unknown: Vec<Addr> = held
+        .iter()
+        .filter(|addr| (sets.is_empty() || ours(addr)) && !expected.contains(addr))
+        .copied()
+        .collect();
+    let fine = missing.is_empty() && unknown.is_empty();
+    Ok(if fine { Checked::Fine } else { Checked::Differs { missing, unknown } })
 }
 
 /// Why no ADD could be served now.
@@ -121,4 +136,53 @@ pub fn status<S: Store>(
         set,
         ranges: sets.get(set).map(ToString::to_string).unwrap_or_default(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{ContainerId, Holder, IfName};
+    use crate::memory::MemoryStore;
+    use crate::range::RangeSpec;
+    use crate::store::Record;
+
+    #[test]
+    fn check_compares_every_address() {
+        let attachment = Attachment {
+            container: ContainerId::new("c1").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        };
+        let set = RangeSpec { subnet: Cidr::parse("10.1.2.0/24"), ..RangeSpec::default() };
+        let sets = [RangeSet::new(&[set]).unwrap()];
+        let addrs = |texts: &[&str]| -> Vec<Addr> {
+            texts.iter().map(|text| Addr::parse(text).unwrap()).collect()
+        };
+        let checked = |held: &[&str], expected: &[&str], sets: &[RangeSet]| {
+            let mut store = MemoryStore::default();
+            for addr in addrs(held) {
+                store.insert(Record { addr, holder: Holder::Attachment(attachment.clone()) });
+            }
+            match check(&mut store, &attachment, sets, &addrs(expected)) {
+                Ok(checked) => checked,
+                Err(never) => match never {},
+            }
+        };
+        let differs = |missing: &[&str], unknown: &[&str]| Checked::Differs {
+            missing: addrs(missing),
+            unknown: addrs(unknown),
+        };
+        for (held, expected, outcome) in [
+            (&[][..], &["10.1.2.2"][..], Checked::Nothing),
+            (&["10.1.2.2"], &[], Checked::Fine),
+            (&["10.1.2.2"], &["10.1.2.2", "192.168.7.5"], Checked::Fine),
+            (&["10.1.2.2", "10.9.9.2"], &["10.1.2.2"], Checked::Fine),
+            (&["10.1.2.2"], &["10.1.2.2", "10.1.2.3"], differs(&["10.1.2.3"], &[])),
+            (&["10.1.2.2"], &["10.66.6.6"], differs(&[], &["10.1.2.2"])),
+            (&["10.1.2.2"], &["10.1.2.9"], differs(&["10.1.2.9"], &["10.1.2.2"])),
+        ] {
+            assert_eq!(checked(held, expected, &sets), outcome, "{held:?} {expected:?}");
+        }
+        assert_eq!(checked(&["10.1.2.2"], &["10.1.2.2", "10.1.2.3"], &[]), Checked::Fine);
+        assert_eq!(checked(&["10.1.2.2"], &["10.1.2.3"], &[]), differs(&[], &["10.1.2.2"]));
+    }
 }

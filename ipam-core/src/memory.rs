@@ -25,6 +25,16 @@ impl MemoryStore {
         self.records.insert(record.addr, record.holder);
     }
 
+    /// Forgets an address, as another program would have.
+    pub fn remove(&mut self, addr: Addr) {
+        self.records.remove(&addr);
+    }
+
+    /// Moves the mark of a set, as another program would have.
+    pub fn mark(&mut self, set: usize, addr: Addr) {
+        self.last.insert(set, addr);
+    }
+
     fn holds(&self, attachment: &Attachment) -> Vec<Addr> {
         let by = |test: &dyn Fn(&Holder) -> bool| -> Vec<Addr> {
             self.records.iter().filter(|(_, holder)| test(holder)).map(|(addr, _)| *addr).collect()
@@ -94,8 +104,8 @@ impl Store for MemoryStore {
         if !wanted() {
             return Err(ReserveError::Unwanted);
         }
-        self.pin = request.pin.or(self.pin);
         for choice in choices.iter().filter(|choice| !choice.held) {
+            self.pin = request.pin.or(self.pin);
             self.records.insert(choice.addr, Holder::Attachment(request.attachment.clone()));
             self.last.insert(choice.set, choice.addr);
         }

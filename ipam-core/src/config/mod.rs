@@ -178,18 +178,17 @@ impl Place {
     /// Reads what DEL and GC need; what cannot be read is as absent, and said in a sentence.
     pub fn parse(net: &Value) -> (Self, Vec<String>) {
         let root = At::root(net);
+        let Ok(Some(ipam)) = root.get("ipam") else { return (Self::default(), Vec::new()) };
+        if let Err(error) = ipam.object() {
+            return (Self::default(), vec![format!("ignored: {error}")]);
+        }
         let mut warnings = Vec::new();
-        let mut place = Self::default();
-        let Ok(Some(ipam)) = root.get("ipam") else { return (place, warnings) };
-        let mut keep = |result: Result<Self, ConfigError>, take: fn(&mut Self, Self)| match result {
-            Ok(read) => take(&mut place, read),
-            Err(error) => warnings.push(format!("ignored: {error}")),
+        let mut ignore = |error: ConfigError| warnings.push(format!("ignored: {error}"));
+        let place = Self {
+            data_dir: data_dir(&ipam).map_err(&mut ignore).unwrap_or_default(),
+            shared: shared(&ipam).map_err(&mut ignore).unwrap_or_default(),
+            lock_timeout: lock_timeout(&ipam).map_err(&mut ignore).unwrap_or(LOCK_TIMEOUT),
         };
-        keep(Self::default().with_data_dir(&ipam), |place, read| place.data_dir = read.data_dir);
-        keep(Self::default().with_shared(&ipam), |place, read| place.shared = read.shared);
-        keep(Self::default().with_timeout(&ipam), |place, read| {
-            place.lock_timeout = read.lock_timeout;
-        });
         (place, warnings)
     }
 
@@ -198,41 +197,40 @@ impl Place {
             && at.string()? != "dir"
         {
             return Err(at.wrong(
-                format!("{at}: {} is no store", at.value()),
+                format!("{at}: {} is no store", json::shown(&at.value().to_string())),
                 "\"dir\", the directory format of the reference",
             ));
         }
-        Self::default().with_data_dir(ipam)?.with_shared(ipam)?.with_timeout(ipam)
+        Ok(Self {
+            data_dir: data_dir(ipam)?,
+            shared: shared(ipam)?,
+            lock_timeout: lock_timeout(ipam)?,
+        })
     }
+}
 
-    fn with_data_dir(mut self, ipam: &At<'_>) -> Result<Self, ConfigError> {
-        if let Some(at) = ipam.get("dataDir")? {
-            let text = at.string()?;
-            if text.contains('\0') {
-                return Err(at.wrong(format!("{at}: a path cannot contain NUL"), "a directory"));
-            }
-            self.data_dir = Some(text.to_owned()).filter(|text| !text.is_empty());
-        }
-        Ok(self)
+fn data_dir(ipam: &At<'_>) -> Result<Option<String>, ConfigError> {
+    let Some(at) = ipam.get("dataDir")? else { return Ok(None) };
+    let text = at.string()?;
+    if text.contains('\0') {
+        return Err(at.wrong(format!("{at}: a path cannot contain NUL"), "a directory"));
     }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
 
-    fn with_shared(mut self, ipam: &At<'_>) -> Result<Self, ConfigError> {
-        self.shared = ipam.get("shared")?.map(|at| at.boolean()).transpose()?;
-        Ok(self)
-    }
+fn shared(ipam: &At<'_>) -> Result<Option<bool>, ConfigError> {
+    ipam.get("shared")?.map(|at| at.boolean()).transpose()
+}
 
-    fn with_timeout(mut self, ipam: &At<'_>) -> Result<Self, ConfigError> {
-        if let Some(at) = ipam.get("lockTimeout")? {
-            let text = at.string()?;
-            self.lock_timeout = parse_duration(text).ok_or_else(|| {
-                at.wrong(
-                    format!("{at}: {text:?} is no duration"),
-                    "a number with a unit, such as \"300ms\", \"30s\" or \"5m\"",
-                )
-            })?;
-        }
-        Ok(self)
-    }
+fn lock_timeout(ipam: &At<'_>) -> Result<Duration, ConfigError> {
+    let Some(at) = ipam.get("lockTimeout")? else { return Ok(LOCK_TIMEOUT) };
+    let text = at.string()?;
+    parse_duration(text).ok_or_else(|| {
+        at.wrong(
+            format!("{at}: {:?} is no duration", json::shown(text)),
+            "a number with a unit, such as \"300ms\", \"30s\" or \"5m\"",
+        )
+    })
 }
 
 /// `args.cni.ips` and `runtimeConfig.ips`; `None` for an empty text, which is an error only later.
@@ -249,8 +247,10 @@ fn requested_in(root: &At<'_>) -> Result<Vec<(Option<Addr>, String)>, ConfigErro
             let text = element.string()?;
             let ip = args::address(text);
             if ip.is_none() && !text.is_empty() {
-                return Err(element
-                    .wrong(format!("invalid IP address {text}"), "ADDRESS or ADDRESS/PREFIX"));
+                return Err(element.wrong(
+                    format!("invalid IP address {}", json::shown(text)),
+                    "ADDRESS or ADDRESS/PREFIX",
+                ));
             }
             requested.push((ip, element.to_string()));
         }

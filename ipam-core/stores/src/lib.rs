@@ -17,6 +17,9 @@ pub use places::Places;
 
 use std::path::PathBuf;
 
+/// The magic numbers in statfs(2) of file systems that die with the boot: tmpfs, ramfs.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+
 /// The reference's default `dataDir`.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use ipam_core::identity::Network;
 
+use crate::IN_MEMORY;
 use crate::error::{Context, StoreError};
 
 /// The directories that one network has used.
@@ -64,7 +65,6 @@ impl Places {
     /// On one journalling file system the link is older than any reservation, also after a power loss. On
     /// two, it must be written out first, unless nothing of the dataDir survives anyway.
     fn keep_order(&self, data_dir: &Path) -> Result<(), StoreError> {
-        const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
         let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
         let here = device(&self.dir);
         let in_memory = rustix::fs::statfs(data_dir).is_ok_and(|fs| IN_MEMORY.contains(&fs.f_type));

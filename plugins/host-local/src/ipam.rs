@@ -117,13 +117,22 @@ impl<S: Source> Plugin for Ipam<S> {
                 ),
             )
             .with_details(format!("nothing is reserved for interface {}", attachment.ifname))),
-            Checked::Missing(missing) => {
-                let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            Checked::Differs { missing, unknown } => {
+                let list = |addrs: &[Addr]| {
+                    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                };
+                let mut differences = Vec::new();
+                if !missing.is_empty() {
+                    differences.push(format!("{} not reserved", list(&missing)));
+                }
+                if !unknown.is_empty() {
+                    differences.push(format!("{} reserved but not in prevResult", list(&unknown)));
+                }
                 Err(Error::new(
                     Code::Inconsistent,
-                    format!("{name}: {} not reserved for {attachment}", missing.join(" ")),
+                    format!("{name}: {attachment}: {}", differences.join(", ")),
                 )
-                .with_details("prevResult names addresses that the attachment does not hold"))
+                .with_details("what is recorded is not what the runtime believes"))
             }
         }
     }

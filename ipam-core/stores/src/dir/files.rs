@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, UTIM
 use rustix::io::Errno;
 
 use super::record::LARGEST;
+use crate::IN_MEMORY;
 use crate::error::{Context, StoreError};
 
 /// The temporary names where the file system has no unnamed files (NFS, some FUSE). They are used under the
@@ -138,6 +139,17 @@ impl Files {
             0x0116_1970,
         ];
         rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| NETWORK.contains(&fs.f_type))
+    }
+
+    /// Whether the directory lies in memory: such file systems never use an inode number twice.
+    pub(super) fn in_memory(&self) -> bool {
+        rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| IN_MEMORY.contains(&fs.f_type))
+    }
+
+    /// When a name's file was last changed: its content, its links, anything.
+    pub(super) fn changed(&self, name: &str) -> Option<(i64, i64)> {
+        let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok()?))
     }
 
     /// Lists the directory, at most about `limit` bytes of it at first look; more only if `all`.

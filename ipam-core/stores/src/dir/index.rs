@@ -15,7 +15,9 @@ in between: a change would have moved the modification time to the present. That
 resolution of the kernel's clock, which on most kernels is a tick of milliseconds.
 
 A crash at any point leaves a directory whose times are not the noted ones; a reboot leaves another boot
-ID. Then the directory is listed once, compared by name and inode, and only what differs is read.
+ID. Then the directory is listed once, compared by name and inode, and only what differs is read. File
+systems on disk give a removed file's inode number to the next one at once, so there a file that was
+changed after the seal counts as different, too.
 
 Contents are not watched: the reference writes a reservation's content right after creating its name,
 under the lock, and never again. An entry that the index names is verified by reading its file anyway.
@@ -166,6 +168,11 @@ impl Index {
     /// Whether no name has been created or removed in the directory since the index was sealed.
     pub(super) fn is_current(&self, dir: &Stat) -> bool {
         self.seal != Seal::default() && self.seal == Seal::seen(dir)
+    }
+
+    /// When the index was sealed, by the file system's clock; the beginning of time if it was not.
+    pub(super) const fn sealed_at(&self) -> (i64, i64) {
+        self.seal.changed
     }
 
     /// Notes that the index is true of the directory as it is now.

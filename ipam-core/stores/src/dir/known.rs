@@ -128,6 +128,12 @@ impl Known {
         old.sort_unstable_by_key(|(_, slot)| (slot.addr, slot.inode));
         let mut entries = names.entries;
         entries.sort_unstable_by_key(|entry| (entry.addr, entry.inode));
+        let since = (!files.in_memory()).then(|| earlier(index.sealed_at()));
+        let is_older = |entry: &Entry| {
+            since.is_none_or(|since| {
+                files.changed(&entry.name()).is_some_and(|changed| changed < since)
+            })
+        };
         let mut usable = true;
         let mut old = old.into_iter().peekable();
         for entry in entries {
@@ -136,9 +142,14 @@ impl Known {
             while let Some((place, _)) = old.next_if(|(_, slot)| (slot.addr, slot.inode) < key) {
                 usable &= index.remove(place);
             }
-            if old.next_if(|(_, slot)| (slot.addr, slot.inode) == key).is_none()
-                && let Some(found) = read_entry(files, entry, false, warnings)?
-            {
+            let known = old.next_if(|(_, slot)| (slot.addr, slot.inode) == key);
+            if known.is_some() && is_older(&entry) {
+                continue;
+            }
+            if let Some((place, _)) = known {
+                usable &= index.remove(place);
+            }
+            if let Some(found) = read_entry(files, entry, false, warnings)? {
                 usable = usable && index.insert(found.slot());
             }
         }
@@ -277,6 +288,17 @@ impl Known {
 impl Found {
     fn slot(&self) -> Slot {
         Slot { addr: self.addr, inode: self.inode, owner: hash_of(&self.holder) }
+    }
+}
+
+/// A moment that is certainly before `time`, whatever the resolution of the kernel's clock: a tick is
+/// 10 ms at most.
+const fn earlier((seconds, nanoseconds): (i64, i64)) -> (i64, i64) {
+    const SLACK: i64 = 20_000_000;
+    if nanoseconds >= SLACK {
+        (seconds, nanoseconds - SLACK)
+    } else {
+        (seconds - 1, nanoseconds + 1_000_000_000 - SLACK)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The frame around a plugin: one process, one call.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
@@ -198,10 +198,20 @@ fn undeliverable(error: &io::Error) -> Error {
     Error::new(Code::Io, format!("the answer cannot be written to standard output: {error}"))
 }
 
+/// Writes an answer in one piece: standard output of the library would cut it at its last line, and a
+/// reader that goes away in between would have seen a part.
 fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    let stdout = io::stdout().lock();
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(&stdout, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -332,14 +342,15 @@ fn refuse_own_namespace(environment: &Environment) -> Result<(), Error> {
         return Ok(());
     }
     let identity = |path: &str| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
-    let theirs = identity(environment.value("CNI_NETNS"));
-    match (theirs, identity("/proc/self/ns/net")) {
-        (Ok(theirs), Ok(ours)) if theirs == ours => Err(Error::new(
+    let Ok(theirs) = identity(environment.value("CNI_NETNS")) else { return Ok(()) };
+    if identity("/proc/self/ns/net").is_ok_and(|ours| ours == theirs) {
+        return Err(Error::new(
             Code::InvalidNamespace,
             "plugin's netns and netns from CNI_NETNS should not be the same",
-        )),
-        _ => Ok(()),
+        )
+        .with_details("CNI_NETNS must be the container's network namespace"));
     }
+    Ok(())
 }
 
 #[cfg(test)]
