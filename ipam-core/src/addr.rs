@@ -237,6 +237,18 @@ impl Cidr {
         self.mapped
     }
 
+    /// The IPv4 network that an IPv4-mapped one means; others as they are. `None` if its prefix covers more
+    /// than IPv4.
+    pub const fn unmapped(self) -> Option<Self> {
+        if !self.mapped {
+            return Some(self);
+        }
+        match self.prefix.checked_sub(96) {
+            Some(prefix) => Self::new(self.addr, prefix),
+            None => None,
+        }
+    }
+
     /// The lowest and the highest address of the network.
     pub fn network(self) -> Interval {
         let family = self.addr.family;
@@ -312,6 +324,15 @@ mod tests {
         ] {
             assert_eq!(Cidr::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn mapped_networks_mean_ipv4_ones() {
+        let unmapped =
+            |text: &str| Cidr::parse(text).unwrap().unmapped().map(|cidr| cidr.to_string());
+        assert_eq!(unmapped("::ffff:10.0.0.0/104").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(unmapped("::ffff:10.0.0.0/90"), None);
+        assert_eq!(unmapped("10.0.0.0/8").as_deref(), Some("10.0.0.0/8"));
     }
 
     #[test]

@@ -219,8 +219,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// How many addresses an error names.
+const NAMED: usize = 16;
+
 fn joined(addrs: &[Addr]) -> String {
-    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    let named: Vec<String> = addrs.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = addrs.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    named.join(" ") + &more
 }
 
 /// Why there is no decision.

@@ -146,8 +146,9 @@ pub fn index_of_host_name(name: &str, pattern: Option<&str>) -> Result<u32, Node
     let unknown = |why: &str| NodeError::Unknown { name: name.to_owned(), why: why.to_owned() };
     let label = name.split('.').next().unwrap_or_default();
     let digits = match pattern {
-        Some(pattern) => captured(label, pattern)?
-            .ok_or_else(|| unknown(&format!("does not match the pattern {pattern:?}")))?,
+        Some(pattern) => captured(label, pattern)?.ok_or_else(|| {
+            unknown(&format!("does not match the pattern {}", shown_quoted(pattern)))
+        })?,
         None => {
             let end = label.trim_end_matches(|c: char| c.is_ascii_digit());
             if end.len() == label.len() {
@@ -159,7 +160,7 @@ pub fn index_of_host_name(name: &str, pattern: Option<&str>) -> Result<u32, Node
             label.get(end.len()..).unwrap_or_default().to_owned()
         }
     };
-    parse_index(&format!("host name {name}"), &digits)
+    parse_index(&format!("host name {}", shown(name)), &digits)
 }
 
 /// What the pattern's capture group finds in a host name's first label.

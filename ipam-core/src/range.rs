@@ -10,6 +10,7 @@ after the last address handed out.
 */
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::addr::{Addr, Cidr, Family, Interval};
 
@@ -53,6 +54,8 @@ pub struct RangeSpec {
     pub gateway: Option<Addr>,
     /// Addresses not to hand out.
     pub exclude: Vec<Exclude>,
+    /// The same, for every range of the configuration: shared, because both lists can be long.
+    pub exclude_everywhere: Arc<[Exclude]>,
     /// Whether prefixes longer than /30 and /126 are wanted, with all their addresses.
     pub small: bool,
 }
@@ -148,8 +151,8 @@ pub struct Range {
     subnet: Cidr,
     interval: Interval,
     gateway: Option<Addr>,
-    /// Ascending, disjoint: the interval without gateway and excluded addresses.
-    usable: Vec<Interval>,
+    exclude: Vec<Exclude>,
+    exclude_everywhere: Arc<[Exclude]>,
 }
 
 impl TryFrom<&RangeSpec> for Range {
@@ -193,10 +196,13 @@ impl TryFrom<&RangeSpec> for Range {
             })?,
         };
 
-        let mut withheld: Vec<Interval> = spec.exclude.iter().map(|e| e.interval()).collect();
-        withheld.extend(gateway.map(Interval::single));
-        let usable = without(interval, withheld);
-        Ok(Self { subnet, interval, gateway, usable })
+        Ok(Self {
+            subnet,
+            interval,
+            gateway,
+            exclude: spec.exclude.clone(),
+            exclude_everywhere: Arc::clone(&spec.exclude_everywhere),
+        })
     }
 }
 
@@ -215,8 +221,8 @@ fn same_family_le(a: Addr, b: Addr) -> bool {
 }
 
 /// `interval` without the addresses of `withheld` (any order, overlaps allowed).
-fn without(interval: Interval, mut withheld: Vec<Interval>) -> Vec<Interval> {
-    withheld.retain(|w| w.overlaps(interval));
+fn without(interval: Interval, withheld: impl Iterator<Item = Interval>) -> Vec<Interval> {
+    let mut withheld: Vec<Interval> = withheld.filter(|w| w.overlaps(interval)).collect();
     withheld.sort_unstable();
     let mut usable = Vec::new();
     let mut rest = Some(interval);
@@ -252,14 +258,20 @@ impl Range {
         self.gateway
     }
 
+    /// What is never handed out, in no order.
+    fn withheld(&self) -> impl Iterator<Item = Interval> {
+        let excluded = self.exclude.iter().chain(self.exclude_everywhere.iter());
+        excluded.map(|exclude| exclude.interval()).chain(self.gateway.map(Interval::single))
+    }
+
     /// What may be handed out: ascending intervals without gateway and excluded addresses.
-    pub fn usable(&self) -> &[Interval] {
-        &self.usable
+    pub fn usable(&self) -> Vec<Interval> {
+        without(self.interval, self.withheld())
     }
 
     /// Whether the address may be handed out by this range, if it is free.
     pub fn may_hand_out(&self, addr: Addr) -> bool {
-        self.usable.iter().any(|interval| interval.contains(addr))
+        self.interval.contains(addr) && !self.withheld().any(|withheld| withheld.contains(addr))
     }
 }
 
@@ -319,14 +331,11 @@ impl RangeSet {
         let start = last.and_then(|last| {
             self.ranges.iter().position(|range| range.interval.contains(last)).map(|i| (i, last))
         });
-        let Some((index, last)) = start else {
-            return self.ranges.iter().flat_map(|range| range.usable.iter().copied()).collect();
-        };
+        let usable =
+            |ranges: &[Range]| -> Vec<Interval> { ranges.iter().flat_map(Range::usable).collect() };
+        let Some((index, last)) = start else { return usable(&self.ranges) };
         let (before, from) = self.ranges.split_at(index);
         let (current, after) = from.split_at(1);
-        let usable = |ranges: &[Range]| -> Vec<Interval> {
-            ranges.iter().flat_map(|range| range.usable.iter().copied()).collect()
-        };
         let mut order: Vec<Interval> = Vec::new();
         if let Some(next) = last.next() {
             order.extend(usable(current).iter().filter_map(|interval| interval.from(next)));
@@ -342,13 +351,19 @@ impl RangeSet {
     }
 }
 
+/// How many ranges of a set are shown as text; a set of people has fewer.
+const SHOWN: usize = 100;
+
 impl fmt::Display for RangeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.ranges.iter().enumerate() {
+        for (i, range) in self.ranges.iter().take(SHOWN).enumerate() {
             if i > 0 {
                 f.write_str(",")?;
             }
             range.interval.fmt(f)?;
+        }
+        if let Some(more) = self.ranges.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            write!(f, ",... {more} more")?;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ pub trait Store {
     /// The position of the first set without a free address.
     ///
     /// # Errors
-    /// The store's error.
+    /// The store's error, also where it could be read but a reservation could not be written.
     fn first_exhausted(&mut self, sets: &[RangeSet]) -> Result<Option<usize>, Self::Error>;
 
     /// The node index that the network's allocations were made with, while there are any.

@@ -83,12 +83,15 @@ pub fn merge(ipam: &Value, template: &Value) -> Result<Value, ConfigError> {
     };
     for key in TEMPLATE_KEYS {
         // A network's DNS settings stand beside its ipam section.
-        let from_outer = (*key == "dns").then(|| lookup(outer, key)).flatten();
-        let supplied = lookup(section, key).or(from_outer).filter(|value| !value.is_null());
-        let own = lookup(&merged, key).filter(|value| !value.is_null());
+        let given = |object: &'_ Map<String, Value>| -> Option<Value> {
+            lookup(object, key).filter(|value| !value.is_null()).cloned()
+        };
+        let from_outer = || (*key == "dns").then(|| given(outer)).flatten();
+        let supplied = given(section).or_else(from_outer);
+        let own = given(&merged);
         if let (Some(value), None) = (supplied, own) {
             remove(&mut merged, key);
-            merged.insert((*key).to_owned(), value.clone());
+            merged.insert((*key).to_owned(), value);
         }
     }
     Ok(Value::Object(merged))
@@ -162,8 +165,8 @@ fn render_range(
         object.insert("subnet".to_owned(), Value::String(carved(carve, node)?));
     }
     remove(&mut object, "carve");
-    if range.get("rangeEnd")?.is_none()
-        && let Some(start) = range.get("rangeStart")?
+    if written(range, "rangeEnd")?.is_none()
+        && let Some(start) = written(range, "rangeStart")?
         && let Some(end) = end_before_next(&start, &object, node)?
     {
         remove(&mut object, "rangeEnd");
@@ -183,6 +186,11 @@ fn render_range(
         ));
     }
     Ok(Value::Object(object))
+}
+
+/// The value of a key; as everywhere with addresses, an empty text is as absent.
+fn written<'a>(range: &'a At<'a>, key: &'a str) -> Result<Option<At<'a>>, ConfigError> {
+    Ok(range.get(key)?.filter(|at| at.value().as_str() != Some("")))
 }
 
 /// Another node than this one.
@@ -259,7 +267,10 @@ fn carved(carve: &At<'_>, node: &NodeIdentity) -> Result<String, ConfigError> {
         .filter(|prefix| (pool.prefix()..=bits).contains(prefix))
         .ok_or_else(|| {
             prefix_at.wrong(
-                format!("{prefix_at}: {} is no prefix length within {pool}", prefix_at.value()),
+                format!(
+                    "{prefix_at}: {} is no prefix length within {pool}",
+                    shown(&prefix_at.value().to_string())
+                ),
                 format!("a whole number from {} to {bits}", pool.prefix()),
             )
         })?;

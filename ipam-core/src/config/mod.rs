@@ -15,6 +15,7 @@ pub mod json;
 mod routes;
 mod sets;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -137,13 +138,8 @@ impl Config {
             })?;
             requested.push(ip);
         }
-        let mut seen = Vec::with_capacity(requested.len());
-        requested.retain(|ip| {
-            !seen.contains(ip) && {
-                seen.push(*ip);
-                true
-            }
-        });
+        let mut seen = HashSet::with_capacity(requested.len());
+        requested.retain(|ip| seen.insert(*ip));
         let old_version = root
             .get("cniVersion")?
             .map(|at| at.string())

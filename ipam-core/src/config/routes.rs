@@ -46,8 +46,13 @@ fn one(route: &At<'_>) -> Result<Route, ConfigError> {
         }
         Ok(Some(value))
     };
+    let written = cidr(&dst)?;
+    // The reference prints the IPv4 network that such a text means.
+    let network = written.unmapped().ok_or_else(|| {
+        dst.wrong(format!("invalid CIDR address: {written}"), "an IPv4 network written as IPv4")
+    })?;
     Ok(Route {
-        dst: cidr(&dst)?,
+        dst: network,
         gw: ip(route, "gw")?,
         mtu: attribute("mtu")?.unwrap_or_default(),
         advmss: attribute("advmss")?.unwrap_or_default(),

@@ -1,10 +1,12 @@
 //! The range sets of a configuration: three places, one list.
 
+use std::sync::Arc;
+
 use super::ConfigError;
 use super::exclude;
 use super::json::{At, shown};
 use crate::addr::{Addr, Cidr, Family};
-use crate::range::{RangeError, RangeSet, RangeSpec, overlapping_sets};
+use crate::range::{Exclude, RangeError, RangeSet, RangeSpec, overlapping_sets};
 
 /// The sets as written, each with the path of every range for errors.
 pub(super) struct Specs {
@@ -37,10 +39,10 @@ impl Specs {
             if let Some(ranges) = ipam.get("ranges")? {
                 sets.extend(read_sets(&ranges)?);
             }
-            let everywhere = exclude::read(ipam)?;
+            let everywhere: Arc<[Exclude]> = exclude::read(ipam)?.into();
             let small = ipam.get("smallSubnets")?.map(|at| at.boolean()).transpose()?;
             for (_, range) in sets.iter_mut().flat_map(|set| &mut set.ranges) {
-                range.exclude.extend(everywhere.iter().copied());
+                range.exclude_everywhere = Arc::clone(&everywhere);
                 range.small = small.unwrap_or_default();
             }
         }
@@ -154,6 +156,7 @@ fn read_range(range: &At<'_>) -> Result<RangeSpec, ConfigError> {
         end: ip(range, "rangeEnd")?,
         gateway: ip(range, "gateway")?,
         exclude: exclude::read(range)?,
+        exclude_everywhere: Arc::default(),
         small: false,
     })
 }

@@ -103,6 +103,11 @@ fn a_range_ends_before_the_next_nodes() {
     for (ipam, index, expected) in [
         (range("15.0.0.0/16", "15.0.%.0"), 1, "15.0.1.0-15.0.1.255"),
         (range("15.0.0.0/16", "15.0.{i}.0"), 0, "15.0.0.0-15.0.0.255"),
+        (
+            json!({"ranges": [[{"subnet": "15.0.0.0/16", "rangeStart": "15.0.{i}.0", "rangeEnd": ""}]]}),
+            4,
+            "15.0.4.0-15.0.4.255",
+        ),
         // The last index has no next one: as large as the one before, and within the subnet.
         (range("15.0.0.0/16", "15.0.%.0"), 255, "15.0.255.0-15.0.255.254"),
         (range("15.0.0.0/8", "15.{i/256}.{i%256}.0"), 255, "15.0.255.0-15.0.255.255"),
@@ -154,6 +159,8 @@ fn a_template_supplies_what_the_section_does_not_say() {
     assert_eq!(merged["dns"], template["dns"]);
     assert_eq!(merged["dataDir"], "/here");
     assert_eq!(merged["type"], "node-local");
+    let outer_dns = json!({"dns": {"domain": "a"}, "ipam": {"dns": null, "subnet": "10.0.0.0/8"}});
+    assert_eq!(merge(&own, &outer_dns).unwrap()["dns"], outer_dns["dns"]);
     let bare = json!({"carve": {"pool": "10.0.0.0/8", "prefix": 24}});
     assert_eq!(merge(&own, &bare).unwrap()["carve"], bare["carve"]);
     assert!(merge(&own, &json!([])).is_err());

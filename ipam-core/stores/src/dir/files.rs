@@ -5,6 +5,7 @@ Everything works on an open directory, so that a directory renamed or replaced i
 cannot mix two states.
 */
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -36,6 +37,8 @@ pub(super) struct Files {
 pub(super) struct Entry {
     pub(super) addr: Addr,
     pub(super) inode: u64,
+    /// When the file was last changed, its content or its links; only where that was asked for.
+    pub(super) changed: Option<(i64, i64)>,
     /// The name, where it is another spelling than the reference's.
     spelling: Option<Box<str>>,
     /// Whether it is a regular file.
@@ -63,6 +66,21 @@ pub(super) struct Names {
     /// Whether the listing is complete.
     pub(super) complete: bool,
 }
+
+/// How closely a directory is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// One small buffer: enough to tell whether the directory is small, cheap however large it is.
+    First,
+    /// Everything.
+    All,
+    /// Everything, with the time of each file's last change.
+    Times,
+}
+
+/// The size of the buffer of a first look, in bytes: some 45 IPv4 or 35 IPv6 addresses. Reading so many
+/// files costs less than keeping an index.
+const FIRST_LOOK: usize = 1536;
 
 /// A file that has content but no name yet.
 #[derive(Debug)]
@@ -146,17 +164,11 @@ impl Files {
         rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| IN_MEMORY.contains(&fs.f_type))
     }
 
-    /// When a name's file was last changed: its content, its links, anything.
-    pub(super) fn changed(&self, name: &str) -> Option<(i64, i64)> {
-        let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some((stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok()?))
-    }
-
-    /// Lists the directory, at most about `limit` bytes of it at first look; more only if `all`.
-    pub(super) fn names(&self, all: bool) -> Result<Names, StoreError> {
+    /// Lists the directory.
+    pub(super) fn names(&self, look: Look) -> Result<Names, StoreError> {
         let mut names = Names::default();
-        // A first look must be cheap however large the directory is: one call, one small buffer.
-        let size = if all { 64 * 1024 } else { 1536 };
+        let all = look != Look::First;
+        let size = if all { 64 * 1024 } else { FIRST_LOOK };
         let mut buffer = Vec::with_capacity(size);
         let reopened = rustix::fs::openat(
             &self.dir,
@@ -188,6 +200,9 @@ impl Files {
                 Some(addr) => names.entries.push(Entry {
                     addr,
                     inode: entry.ino(),
+                    changed: (look == Look::Times)
+                        .then(|| self.changed(entry.file_name()))
+                        .flatten(),
                     spelling: other_spelling(addr, name),
                     regular: regular || unknown && self.is_regular(name),
                 }),
@@ -199,6 +214,11 @@ impl Files {
         }
         names.complete = true;
         Ok(names)
+    }
+
+    fn changed(&self, name: &CStr) -> Option<(i64, i64)> {
+        let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok()?))
     }
 
     fn is_regular(&self, name: &str) -> bool {

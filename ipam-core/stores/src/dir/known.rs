@@ -14,7 +14,7 @@ use ipam_core::allocator::{Held, View};
 use ipam_core::identity::{Attachment, Holder};
 use ipam_core::store::Record;
 
-use super::files::{Entry, Files, Names};
+use super::files::{Entry, Files, Look, Names};
 use super::index::{Index, Slot, hash_of, owners_of};
 use super::record;
 use crate::error::StoreError;
@@ -63,7 +63,7 @@ impl Known {
         shared: bool,
         warnings: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let names = files.names(false)?;
+        let names = files.names(Look::First)?;
         if names.complete {
             return Self::read(files, names, shared, false, warnings);
         }
@@ -87,8 +87,8 @@ impl Known {
         shared: bool,
         warnings: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let names = files.names(true)?;
-        let large = !shared && !files.names(false)?.complete;
+        let names = files.names(Look::All)?;
+        let large = !shared && !files.names(Look::First)?.complete;
         Self::read(files, names, shared, large, warnings)
     }
 
@@ -118,7 +118,8 @@ impl Known {
         mut index: Index,
         warnings: &mut Vec<String>,
     ) -> Result<Self, StoreError> {
-        let names = files.names(true)?;
+        let in_memory = files.in_memory();
+        let names = files.names(if in_memory { Look::All } else { Look::Times })?;
         let plain = names.subdirectories.is_empty() && names.entries.iter().all(Entry::is_plain);
         let Some(slots) = index.all().filter(|_| plain) else {
             index.discard();
@@ -128,12 +129,9 @@ impl Known {
         old.sort_unstable_by_key(|(_, slot)| (slot.addr, slot.inode));
         let mut entries = names.entries;
         entries.sort_unstable_by_key(|entry| (entry.addr, entry.inode));
-        let since = (!files.in_memory()).then(|| earlier(index.sealed_at()));
-        let is_older = |entry: &Entry| {
-            since.is_none_or(|since| {
-                files.changed(&entry.name()).is_some_and(|changed| changed < since)
-            })
-        };
+        let since = earlier(index.sealed_at());
+        let is_older =
+            |entry: &Entry| in_memory || entry.changed.is_some_and(|changed| changed < since);
         let mut usable = true;
         let mut old = old.into_iter().peekable();
         for entry in entries {
@@ -349,7 +347,7 @@ fn read_entry(
 /// Reservations in sub-directories; what cannot be read is left alone.
 fn read_below(dir: &Path, name: &str, found: &mut Vec<Found>) {
     let Ok(Some(files)) = Files::open(dir) else { return };
-    let Ok(names) = files.names(true) else { return };
+    let Ok(names) = files.names(Look::All) else { return };
     for entry in names.entries.into_iter().filter(|entry| entry.regular) {
         let own_name = entry.name();
         if let Ok(Some((content, _))) = files.read(&own_name)
@@ -412,7 +410,7 @@ impl View for KnownView<'_> {
         }
         if self.listed.is_none() {
             let mut taken: Vec<Addr> =
-                self.files.names(true)?.entries.into_iter().map(|entry| entry.addr).collect();
+                self.files.names(Look::All)?.entries.into_iter().map(|entry| entry.addr).collect();
             taken.sort_unstable();
             self.listed = Some(taken);
         }

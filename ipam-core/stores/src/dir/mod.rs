@@ -27,7 +27,8 @@ use ipam_core::allocator::{self, Choice, Held, Refusal, Request, Undecided, firs
 use ipam_core::identity::{Attachment, Holder, Network};
 use ipam_core::range::RangeSet;
 use ipam_core::store::{Record, ReserveError, Store, Valid};
-use rustix::fs::Timespec;
+use rustix::fs::{Access, Timespec};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Context, StoreError};
@@ -149,11 +150,24 @@ impl DirStore {
                 StoreError::Io {
                     call: "mkdir",
                     path: path.to_path_buf(),
-                    source: std::io::Error::from(rustix::io::Errno::NOTDIR),
+                    source: std::io::Error::from(Errno::NOTDIR),
                 }
             })
         };
         made.context("mkdir", &self.path).map_err(|error| in_the_way().unwrap_or(error))
+    }
+
+    /// Whether a reservation could be written now, as far as that can be told without writing.
+    fn check_writable(&self) -> Result<(), StoreError> {
+        let here = self.path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        if !here.is_dir() {
+            return Err(Errno::NOTDIR).context("mkdir", here);
+        }
+        rustix::fs::access(here, Access::WRITE_OK | Access::EXEC_OK).context("access", here)?;
+        let space = rustix::fs::statvfs(here).context("statvfs", here)?;
+        // Some file systems count no inodes.
+        let full = space.f_bfree == 0 || space.f_files > 0 && space.f_ffree == 0;
+        if full { Err(Errno::NOSPC).context("write", here) } else { Ok(()) }
     }
 
     /// What is known of the directory's reservations, empty ones already put away.
@@ -318,10 +332,11 @@ impl DirStore {
     /// Removes records, then what they leave behind: the index entries, and the memory of the place.
     fn remove(&self, open: &Open, mut known: Known, stale: &[Addr]) -> Result<(), StoreError> {
         known.remove(&open.files, stale)?;
-        if known.is_empty()
-            && let Some(places) = &self.places
-        {
-            places.forget(&self.location.data_dir);
+        if known.is_empty() {
+            open.files.remove(PIN)?;
+            if let Some(places) = &self.places {
+                places.forget(&self.location.data_dir);
+            }
         }
         self.keep(open, known);
         Ok(())
@@ -417,6 +432,7 @@ impl Store for DirStore {
     }
 
     fn first_exhausted(&mut self, sets: &[RangeSet]) -> Result<Option<usize>, StoreError> {
+        self.check_writable()?;
         let Some(open) = self.open(false)? else { return Ok(None) };
         let mut known = self.know(&open)?;
         let exhausted = first_exhausted(sets, &mut known.view(&open.files))?;
