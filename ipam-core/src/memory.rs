@@ -35,6 +35,13 @@ impl MemoryStore {
         self.last.insert(set, addr);
     }
 
+    /// Without allocations there is no pin.
+    fn settle(&mut self) {
+        if self.records.is_empty() {
+            self.pin = None;
+        }
+    }
+
     fn holds(&self, attachment: &Attachment) -> Vec<Addr> {
         let by = |test: &dyn Fn(&Holder) -> bool| -> Vec<Addr> {
             self.records.iter().filter(|(_, holder)| test(holder)).map(|(addr, _)| *addr).collect()
@@ -118,6 +125,7 @@ impl Store for MemoryStore {
                 self.records.remove(&choice.addr);
             }
         }
+        self.settle();
         Ok(())
     }
 
@@ -126,6 +134,7 @@ impl Store for MemoryStore {
         for addr in &held {
             self.records.remove(addr);
         }
+        self.settle();
         Ok(held)
     }
 
@@ -152,6 +161,7 @@ impl Store for MemoryStore {
         for addr in &stale {
             self.records.remove(addr);
         }
+        self.settle();
         Ok(stale)
     }
 

@@ -97,6 +97,15 @@ pub fn merge(ipam: &Value, template: &Value) -> Result<Value, ConfigError> {
     Ok(Value::Object(merged))
 }
 
+/// A sentence for each key of a template that it cannot supply.
+pub fn unused_keys(template: &Value) -> Vec<String> {
+    let root = At::standing_at(template, "template");
+    match root.get("ipam") {
+        Ok(Some(section)) => section.unknown_keys(&[TEMPLATE_KEYS, &["type"]]),
+        _ => root.unknown_keys(&[TEMPLATE_KEYS, &["type", "name", "cniVersion"]]),
+    }
+}
+
 /// Removes a key, however its letters are cased.
 pub fn remove(object: &mut Map<String, Value>, key: &str) {
     object.retain(|name, _| !name.eq_ignore_ascii_case(key));

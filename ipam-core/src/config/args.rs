@@ -10,6 +10,9 @@ use super::ConfigError;
 use super::json::shown;
 use crate::addr::{Addr, Cidr};
 
+/// How many unknown keys an error names.
+const NAMED: usize = 16;
+
 /// Who the runtime says it is attaching; for people and for sticky addresses, never identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
@@ -93,7 +96,11 @@ impl Args {
         if ignore_unknown || unknown.is_empty() {
             return Ok(args);
         }
-        let list: Vec<String> = unknown.iter().map(|pair| format!("{:?}", shown(pair))).collect();
+        let mut list: Vec<String> =
+            unknown.iter().take(NAMED).map(|pair| format!("{:?}", shown(pair))).collect();
+        if unknown.len() > NAMED {
+            list.push(format!("and {} more", unknown.len() - NAMED));
+        }
         Err(wrong(
             format!("ARGS: unknown args [{}]", list.join(" ")),
             &list.join(" "),

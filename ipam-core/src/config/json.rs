@@ -111,6 +111,16 @@ impl<'a> At<'a> {
         }))
     }
 
+    /// A sentence for each key of this object that is in none of the lists.
+    pub fn unknown_keys(&self, known: &[&[&str]]) -> Vec<String> {
+        let is_known =
+            |key: &str| known.iter().any(|keys| keys.iter().any(|k| k.eq_ignore_ascii_case(key)));
+        let keys = self.value.as_object().into_iter().flat_map(Map::keys);
+        keys.filter(|key| !is_known(key))
+            .map(|key| format!("{self}.{}: unknown key, ignored", shown(key)))
+            .collect()
+    }
+
     /// An error about the type of this value.
     pub fn mistyped(&self, expected: &str) -> ConfigError {
         let found = self.found();
@@ -138,7 +148,7 @@ impl<'a> At<'a> {
 }
 
 /// A text cut to a length that fits an error.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((cut, _)) => format!("{}...", text.get(..cut).unwrap_or_default()),
         None => text.to_owned(),

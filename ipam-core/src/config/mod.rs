@@ -53,6 +53,9 @@ pub const KNOWN_KEYS: &[&str] = &[
 /// The keys of a range.
 const RANGE_KEYS: &[&str] = &["subnet", "rangeStart", "rangeEnd", "gateway", "exclude"];
 
+/// The keys of a route.
+const ROUTE_KEYS: &[&str] = &["dst", "gw", "mtu", "advmss", "priority", "table", "scope"];
+
 /// What is wrong with a configuration: where, what was found, what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -116,11 +119,13 @@ impl Config {
             Some(ipam) => Place::read(ipam)?,
             None => Place::default(),
         };
-        if let Some(ipam) = &ipam {
-            for key in ["type", "resolvConf"] {
-                ipam.get(key)?.map(|at| at.string()).transpose()?;
+        let resolv_conf = match &ipam {
+            Some(ipam) => {
+                ipam.get("type")?.map(|at| at.string()).transpose()?;
+                path(ipam, "resolvConf")?
             }
-        }
+            None => None,
+        };
         let mut asked = requested_in(&root)?;
         let Some(ipam) = ipam else {
             return Err(ConfigError {
@@ -151,15 +156,10 @@ impl Config {
             sets,
             requested,
             routes,
-            resolv_conf: ipam
-                .get("resolvConf")?
-                .map(|at| at.string())
-                .transpose()?
-                .filter(|path| !path.is_empty())
-                .map(str::to_owned),
+            resolv_conf,
             place,
             owner: args.owner,
-            warnings: unknown_keys(&ipam, also_known),
+            warnings: unknown_keys(&root, &ipam, also_known),
         })
     }
 }
@@ -181,7 +181,7 @@ impl Place {
         let mut warnings = Vec::new();
         let mut ignore = |error: ConfigError| warnings.push(format!("ignored: {error}"));
         let place = Self {
-            data_dir: data_dir(&ipam).map_err(&mut ignore).unwrap_or_default(),
+            data_dir: path(&ipam, "dataDir").map_err(&mut ignore).unwrap_or_default(),
             shared: shared(&ipam).map_err(&mut ignore).unwrap_or_default(),
             lock_timeout: lock_timeout(&ipam).map_err(&mut ignore).unwrap_or(LOCK_TIMEOUT),
         };
@@ -198,18 +198,19 @@ impl Place {
             ));
         }
         Ok(Self {
-            data_dir: data_dir(ipam)?,
+            data_dir: path(ipam, "dataDir")?,
             shared: shared(ipam)?,
             lock_timeout: lock_timeout(ipam)?,
         })
     }
 }
 
-fn data_dir(ipam: &At<'_>) -> Result<Option<String>, ConfigError> {
-    let Some(at) = ipam.get("dataDir")? else { return Ok(None) };
+/// A path; the empty text is as absent.
+fn path(ipam: &At<'_>, key: &str) -> Result<Option<String>, ConfigError> {
+    let Some(at) = ipam.get(key)? else { return Ok(None) };
     let text = at.string()?;
     if text.contains('\0') {
-        return Err(at.wrong(format!("{at}: a path cannot contain NUL"), "a directory"));
+        return Err(at.wrong(format!("{at}: a path cannot contain NUL"), "the path of a file"));
     }
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
@@ -275,28 +276,30 @@ fn wrong_at(path: &str, message: &str, found: &str) -> ConfigError {
     }
 }
 
-/// A sentence for each key of the section that nobody reads.
-fn unknown_keys(ipam: &At<'_>, also_known: &[&str]) -> Vec<String> {
-    let known = |key: &str, keys: &[&str]| keys.iter().any(|k| k.eq_ignore_ascii_case(key));
+/// A sentence for each key that nobody reads, in what was read without an error before.
+fn unknown_keys(root: &At<'_>, ipam: &At<'_>, also_known: &[&str]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let Ok(object) = ipam.object() else { return warnings };
-    for key in object.keys() {
-        if !known(key, KNOWN_KEYS) && !known(key, also_known) {
-            warnings.push(format!("{ipam}.{}: unknown key, ignored", json::shown(key)));
-        }
-    }
-    let Ok(Some(ranges)) = ipam.get("ranges") else { return warnings };
-    let Ok(sets) = ranges.list() else { return warnings };
-    for set in sets {
-        let Ok(set_ranges) = set.list() else { continue };
-        for range in set_ranges {
-            let Ok(object) = range.object() else { continue };
-            for key in object.keys().filter(|key| !known(key, RANGE_KEYS)) {
-                warnings.push(format!("{range}.{}: unknown key, ignored", json::shown(key)));
+    warnings.extend(ipam.unknown_keys(&[KNOWN_KEYS, also_known]));
+    let mut ranges_of = |sets: Option<At<'_>>| {
+        for set in elements(sets.as_ref()) {
+            for range in elements(Some(&set)) {
+                warnings.extend(range.unknown_keys(&[RANGE_KEYS]));
             }
         }
+    };
+    ranges_of(ipam.get("ranges").ok().flatten());
+    if let Ok(Some(runtime)) = root.get("runtimeConfig") {
+        ranges_of(runtime.get("ipRanges").ok().flatten());
+    }
+    for route in elements(ipam.get("routes").ok().flatten().as_ref()) {
+        warnings.extend(route.unknown_keys(&[ROUTE_KEYS]));
     }
     warnings
+}
+
+/// The elements of a list; none of what is no list.
+fn elements<'a>(at: Option<&'a At<'a>>) -> Vec<At<'a>> {
+    at.and_then(|at| at.list().ok()).into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -159,6 +159,8 @@ fn a_template_supplies_what_the_section_does_not_say() {
     assert_eq!(merged["dns"], template["dns"]);
     assert_eq!(merged["dataDir"], "/here");
     assert_eq!(merged["type"], "node-local");
+    assert_eq!(unused_keys(&template), ["template.ipam.dataDir: unknown key, ignored"]);
+    assert!(unused_keys(&json!({"name": "n", "ranges": []})).is_empty());
     let outer_dns = json!({"dns": {"domain": "a"}, "ipam": {"dns": null, "subnet": "10.0.0.0/8"}});
     assert_eq!(merge(&own, &outer_dns).unwrap()["dns"], outer_dns["dns"]);
     let bare = json!({"carve": {"pool": "10.0.0.0/8", "prefix": 24}});

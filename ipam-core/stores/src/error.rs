@@ -42,6 +42,11 @@ impl StoreError {
         matches!(self, Self::Busy { .. } | Self::Unstable { .. })
     }
 
+    /// Whether the path is one at which nothing can be: longer than the file system allows.
+    pub(crate) fn is_impossible_path(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::InvalidFilename)
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> String {
         match self {

@@ -18,6 +18,9 @@ use ipam_core::identity::Network;
 use crate::IN_MEMORY;
 use crate::error::{Context, StoreError};
 
+/// The longest network name that is written out in a link's name, in bytes.
+const LONGEST: usize = 200;
+
 /// The directories that one network has used.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -29,7 +32,15 @@ pub struct Places {
 impl Places {
     /// The places of a network, below the durable state directory.
     pub fn new(durable: &Path, network: &Network) -> Self {
-        Self { dir: durable.join("places"), prefix: format!("{network}@") }
+        let name = network.as_str();
+        let prefix = match name.get(..LONGEST) {
+            // A file name has 255 bytes at most; a longer name is told apart by its hash.
+            Some(cut) if name.len() > LONGEST => {
+                format!("{cut}@{:016x}@", fnv1a(name.as_bytes()))
+            }
+            _ => format!("{name}@"),
+        };
+        Self { dir: durable.join("places"), prefix }
     }
 
     /// Remembers a dataDir (an absolute path).
@@ -77,10 +88,29 @@ impl Places {
         Ok(())
     }
 
-    /// Forgets a dataDir; one that is not remembered is no error.
+    /// Forgets a dataDir, under the lock of the network's directory in it; one that is not remembered is no
+    /// error.
     pub fn forget(&self, data_dir: &Path) {
         // A link too many costs a look, a link too few an address: a failure is no reason to fail.
         let _ = fs::remove_file(self.link(data_dir));
+    }
+
+    /// Forgets a dataDir in which there is no directory of the network, and so no lock either.
+    ///
+    /// An ADD may be making that directory now. It makes it first and looks for the link then; here the link
+    /// is put aside first, and the directory looked for then. Whichever comes first, the link stays if
+    /// the directory is there: an ADD that saw the link made its directory before it was put aside.
+    pub fn forget_if_gone(&self, data_dir: &Path, network_dir: &Path) {
+        let link = self.link(data_dir);
+        // Still a link of the network's: a crash right here forgets nothing.
+        let aside = link.with_extension("aside");
+        if fs::rename(&link, &aside).is_err() {
+            return;
+        }
+        let _ = match fs::symlink_metadata(network_dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(&aside),
+            _ => fs::rename(&aside, &link),
+        };
     }
 
     /// The remembered dataDirs, in no particular order.
@@ -89,7 +119,15 @@ impl Places {
     /// If they cannot be read; that there are none is no error.
     pub fn all(&self) -> Result<Vec<PathBuf>, StoreError> {
         let entries = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // Where no directory can be, nothing was remembered.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
             other => other.context("open", &self.dir)?,
         };
         let mut places = Vec::new();
@@ -121,6 +159,24 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_are_told_apart() {
+        let state = std::env::temp_dir().join(format!("plat-places-long-{}", std::process::id()));
+        let of = |last: char| {
+            let name = "n".repeat(254) + &last.to_string();
+            Places::new(&state, &Network::new(name).unwrap())
+        };
+        of('a').remember(Path::new("/tmp/a")).unwrap();
+        of('b').remember(Path::new("/tmp/b")).unwrap();
+        assert_eq!(of('a').all().unwrap(), [Path::new("/tmp/a")]);
+        assert_eq!(of('b').all().unwrap(), [Path::new("/tmp/b")]);
+        of('b').forget_if_gone(Path::new("/tmp/b"), Path::new("/tmp/b/none"));
+        of('a').forget_if_gone(Path::new("/tmp/a"), Path::new("/"));
+        assert_eq!(of('a').all().unwrap(), [Path::new("/tmp/a")]);
+        assert!(of('b').all().unwrap().is_empty());
+        fs::remove_dir_all(&state).unwrap();
+    }
 
     #[test]
     fn places_are_remembered_once_and_forgotten() {

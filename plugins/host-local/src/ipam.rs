@@ -6,6 +6,7 @@ use cni::{About, Added, Call, Code, Dns, Error, IpConfig, IpamResult, Plugin, Ro
 use ipam_core::addr::{Addr, Cidr};
 use ipam_core::allocator::Request;
 use ipam_core::config::Place;
+use ipam_core::config::json::shown;
 use ipam_core::identity::{Attachment, ContainerId, IfName, Network};
 use ipam_core::ipam::{self, Answer, Checked};
 use ipam_core::store::Store;
@@ -148,6 +149,9 @@ impl<S: Source> Plugin for Ipam<S> {
 
     fn status(&self, call: &Call) -> Result<(), Error> {
         let prepared = self.source.prepare(call, Purpose::Status)?;
+        if let Some(path) = &prepared.config.resolv_conf {
+            resolv_conf::read(path).map_err(|e| Error { code: Code::NotAvailable, ..e })?;
+        }
         let mut store = open(call, &prepared.config.place)?;
         let reason = ipam::status(&mut store, &prepared.config.sets, prepared.pin);
         warn_all(call, &mut store);
@@ -241,7 +245,7 @@ fn previous_addresses(config: &Value) -> Result<Vec<Addr>, Error> {
             let Some(address) = ip.get("address")? else { continue };
             let text = address.string()?;
             let cidr = Cidr::parse(text).ok_or_else(|| {
-                address.wrong(format!("invalid CIDR address: {text}"), "ADDRESS/PREFIX")
+                address.wrong(format!("invalid CIDR address: {}", shown(text)), "ADDRESS/PREFIX")
             })?;
             addresses.push(cidr.addr());
         }

@@ -13,6 +13,8 @@ rendering are pure (`ipam_core::node`, `ipam_core::template`); this crate reads 
 mod sources;
 mod templates;
 
+use std::path::PathBuf;
+
 use cni::{About, Call, Code, Dns, Error};
 use host_local::{Prepared, Purpose, Source, config_error};
 use ipam_core::allocator::Repeat;
@@ -85,7 +87,11 @@ fn render(
     };
     let (mut ipam, mut warnings) =
         template::render(&supplied.ipam, node).map_err(|e| explain(&e))?;
-    let dns = dns(&At::standing_at(&ipam, "ipam")).map_err(|e| explain(&e))?;
+    let section = At::standing_at(&ipam, "ipam");
+    let dns = dns(&section).map_err(|e| explain(&e))?;
+    if let Ok(Some(at)) = section.get("dns") {
+        warnings.extend(at.unknown_keys(&[&["nameservers", "domain", "search", "options"]]));
+    }
     if let Some(section) = ipam.as_object_mut() {
         for key in OWN_KEYS {
             template::remove(section, key);
@@ -98,6 +104,7 @@ fn render(
     }
     let mut config = Config::parse(&net, call.args(), &[]).map_err(|e| explain(&e))?;
     warnings.append(&mut config.warnings);
+    warnings.extend_from_slice(&supplied.warnings);
     config.warnings = warnings;
     Ok(Prepared { config, pin: Some(node.index), dns: Some(dns) })
 }
@@ -118,10 +125,23 @@ fn dns(ipam: &At<'_>) -> Result<Dns, ConfigError> {
     })
 }
 
-/// A text of the ipam section.
+/// The folder of templates and of the index file.
+fn template_dir(ipam: &At<'_>) -> Result<PathBuf, Error> {
+    let dir = text(ipam, "cfgDir")?.filter(|dir| !dir.is_empty());
+    Ok(dir.map_or_else(|| PathBuf::from(TEMPLATE_DIR), PathBuf::from))
+}
+
+/// A text of the ipam section. None of them may contain NUL, which ends a path for the kernel.
 fn text(ipam: &At<'_>, key: &str) -> Result<Option<String>, Error> {
     let read = || -> Result<Option<String>, ConfigError> {
-        ipam.get(key)?.map(|at| at.string().map(str::to_owned)).transpose()
+        let Some(at) = ipam.get(key)? else { return Ok(None) };
+        let text = at.string()?;
+        if text.contains('\0') {
+            return Err(
+                at.wrong(format!("{at}: contains NUL"), "a text without control characters")
+            );
+        }
+        Ok(Some(text.to_owned()))
     };
     read().map_err(|e| config_error(&e))
 }

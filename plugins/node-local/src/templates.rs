@@ -10,7 +10,7 @@ use ipam_core::config::json::At;
 use ipam_core::template;
 use serde_json::Value;
 
-use crate::{TEMPLATE_DIR, text};
+use crate::{template_dir, text};
 
 /// The largest template file.
 const LIMIT: u64 = 1024 * 1024;
@@ -22,6 +22,8 @@ pub(crate) struct Supplied {
     pub(crate) ipam: Value,
     /// The file that supplied the ranges, if one did.
     file: Option<PathBuf>,
+    /// What is odd in that file, a sentence each.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Supplied {
@@ -51,7 +53,7 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
         }
         Some(name) => name,
         None if own || runtime => {
-            return Ok(Supplied { ipam: ipam.value().clone(), file: None });
+            return Ok(Supplied { ipam: ipam.value().clone(), file: None, warnings: Vec::new() });
         }
         None => "default".to_owned(),
     };
@@ -65,8 +67,7 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
              \"index\", which is the node's index file",
         ));
     }
-    let dir = text(ipam, "cfgDir")?.unwrap_or_else(|| TEMPLATE_DIR.to_owned());
-    let file = Path::new(&dir).join(&name);
+    let file = template_dir(ipam)?.join(&name);
     let template = read(&file)?;
     let section = template::merge(ipam.value(), &template).map_err(|e| {
         let mut error = config_error(&e);
@@ -82,7 +83,11 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
             "\"ipam\": {\"ranges\": [[{\"subnet\": \"10.1.{i}.0/24\"}]]}, or \"carve\"",
         ));
     }
-    Ok(Supplied { ipam: section, file: Some(file) })
+    let warnings = template::unused_keys(&template)
+        .into_iter()
+        .map(|warning| format!("{}: {warning}", file.display()))
+        .collect();
+    Ok(Supplied { ipam: section, file: Some(file), warnings })
 }
 
 /// Whether a text is a plain file name, so that no configuration reaches other files of the node.

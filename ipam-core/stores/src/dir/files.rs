@@ -101,6 +101,15 @@ impl Files {
         }
     }
 
+    /// Whether there is anything that a call could have left: a lock or a reservation.
+    pub(super) fn is_used(&self) -> Result<bool, StoreError> {
+        if self.exists("lock")? {
+            return Ok(true);
+        }
+        let names = self.names(Look::First)?;
+        Ok(!names.complete || !names.entries.is_empty() || !names.subdirectories.is_empty())
+    }
+
     /// The path it was opened by.
     pub(super) fn path(&self) -> &Path {
         &self.path

@@ -363,7 +363,7 @@ mod tests {
     }
 
     fn slot(n: u64) -> Slot {
-        let text = if n % 2 == 0 { "10.0.0.0" } else { "2001:db8::" };
+        let text = if n.is_multiple_of(2) { "10.0.0.0" } else { "2001:db8::" };
         let addr = Addr::parse(text).unwrap().offset(n.into()).unwrap();
         // Few owners, so that some hold several addresses.
         let owner = hash_of(&Holder::Container(
@@ -390,8 +390,8 @@ mod tests {
                 let at = index.find(slot(n).owner).unwrap().into_iter().find(|(_, s)| *s == slot(n));
                 prop_assert_eq!(at.is_some(), model.contains(&n));
                 match (add, at) {
-                    (true, None) => {
-                        if index.insert(slot(n)) { model.insert(n); }
+                    (true, None) if index.insert(slot(n)) => {
+                        model.insert(n);
                     }
                     (false, Some((place, _))) => {
                         prop_assert!(index.remove(place));
@@ -412,7 +412,7 @@ mod tests {
         let dir = scratch("broken");
         let stat = rustix::fs::stat(&dir).unwrap();
         let index = Index::build(&dir, &stat, &[slot(1)]).unwrap();
-        let path = index.path.clone();
+        let path = index.path;
         for (offset, bytes) in [(0, &b"X"[..]), (8, &[7]), (24, &[1, 2, 3, 4, 5, 6, 7, 8])] {
             let index = Index::build(&dir, &stat, &[slot(1)]).unwrap();
             assert!(Index::open(&dir, &stat).is_some());

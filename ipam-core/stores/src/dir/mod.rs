@@ -110,14 +110,20 @@ impl DirStore {
     /// Opens and locks the directory; `None` if there is none and none is to be made.
     fn open(&self, make: bool) -> Result<Option<Open>, StoreError> {
         for _ in 0..ATTEMPTS {
-            let files = match Files::open(&self.path)? {
-                Some(files) => files,
-                None if make => {
+            let files = match Files::open(&self.path) {
+                Ok(Some(files)) => files,
+                Ok(None) if make => {
                     self.make_dir()?;
                     continue;
                 }
-                None => return Ok(None),
+                Ok(None) => return Ok(None),
+                // Where nothing can lie, nothing does.
+                Err(error) if !make && error.is_impossible_path() => return Ok(None),
+                Err(error) => return Err(error),
             };
+            if !make && !files.is_used()? {
+                return Ok(None);
+            }
             let lock_file = match files.lock_file() {
                 // Removed between the two calls.
                 Err(StoreError::Io { source, .. })
@@ -317,6 +323,18 @@ impl DirStore {
         planned.is_some_and(|planned| open.pending.write(&planned))
     }
 
+    /// Notes what is about to be removed.
+    fn note_removal(&self, open: &Open, stale: &[Addr]) -> bool {
+        let planned: Vec<Planned> = stale
+            .iter()
+            .filter_map(|addr| {
+                let fingerprint = open.files.fingerprint(&addr.to_string())?;
+                Some(Planned { addr: *addr, fingerprint })
+            })
+            .collect();
+        open.pending.write(&planned)
+    }
+
     /// Writes the index of a large directory, and seals it.
     fn keep(&self, open: &Open, known: Known) {
         let Some(mut index) = known.into_index(&open.files, &self.state.volatile) else { return };
@@ -331,7 +349,12 @@ impl DirStore {
 
     /// Removes records, then what they leave behind: the index entries, and the memory of the place.
     fn remove(&self, open: &Open, mut known: Known, stale: &[Addr]) -> Result<(), StoreError> {
+        // What belongs to one attachment goes together, too: a killed DEL is finished by the next call.
+        let noted = stale.len() > 1 && self.note_removal(open, stale);
         known.remove(&open.files, stale)?;
+        if noted {
+            open.pending.clear()?;
+        }
         if known.is_empty() {
             open.files.remove(PIN)?;
             if let Some(places) = &self.places {
@@ -386,7 +409,7 @@ impl Store for DirStore {
     fn release(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, StoreError> {
         let Some(open) = self.open(false)? else {
             if let Some(places) = &self.places {
-                places.forget(&self.location.data_dir);
+                places.forget_if_gone(&self.location.data_dir, &self.path);
             }
             return Ok(Vec::new());
         };
@@ -433,7 +456,10 @@ impl Store for DirStore {
 
     fn first_exhausted(&mut self, sets: &[RangeSet]) -> Result<Option<usize>, StoreError> {
         self.check_writable()?;
-        let Some(open) = self.open(false)? else { return Ok(None) };
+        let Some(open) = self.open(false)? else {
+            // Nothing is held yet; a set may still have nothing to hand out.
+            return Ok(sets.iter().position(|set| set.search_order(None).is_empty()));
+        };
         let mut known = self.know(&open)?;
         let exhausted = first_exhausted(sets, &mut known.view(&open.files))?;
         self.keep(&open, known);

@@ -1,10 +1,12 @@
 /*!
-An ADD of several addresses is several files: the note that makes it all or nothing.
+An attachment's addresses are several files: the note that makes an ADD or a DEL of them all or nothing.
 
-Before the first of its files gets a name, the call writes down which names it is about to make, and
+Before the first file gets its name, or loses it, the call writes down which ones that will be, and
 removes the note when it is done. A note that is found under the lock is the rest of a call that was
-killed; what it made is taken back. Each name is noted with the inode and the modification time of its
-file, so that a reservation made later under the same name by somebody else is never touched.
+killed: of an ADD that nobody has an answer of, or of a DEL. Either way none of these reservations is
+wanted any more, and what is left of them is removed. Each name is noted with the inode and the
+modification time of its file, so that a reservation made later under the same name by somebody else is
+never touched.
 
 The note lies in the volatile state directory: after a reboot nobody is alive who could hold a part.
 */
@@ -54,7 +56,7 @@ impl Pending {
         fs::remove_file(&self.path).context("unlink", &self.path)
     }
 
-    /// Takes back what a killed call has made, if there is a note of it.
+    /// Removes what a killed call has left, if there is a note of it.
     pub(super) fn recover(&self, files: &Files) -> Result<(), StoreError> {
         let Ok(text) = fs::read_to_string(&self.path) else { return Ok(()) };
         for planned in text.lines().filter_map(Planned::parse) {

@@ -2,8 +2,9 @@
 
 use ipam_core::identity::{Attachment, ContainerId, Holder, IfName};
 
-/// The largest content that is looked at; the environment cannot carry a longer ID.
-pub(super) const LARGEST: u64 = 256 * 1024;
+/// The largest content that is looked at. A longer one is no record: the kernel passes no longer text in the
+/// environment than 128 KiB.
+pub(super) const LARGEST: u64 = 160 * 1024;
 
 /// Renders the content for an attachment, exactly as the reference does.
 pub(super) fn render(attachment: &Attachment) -> String {
@@ -18,7 +19,8 @@ pub(super) fn parse(content: &[u8]) -> Option<Holder> {
     if content.is_empty() {
         return None;
     }
-    Some(holder(content).unwrap_or(Holder::Unknown))
+    let cut = u64::try_from(content.len()).is_ok_and(|length| length >= LARGEST);
+    Some(holder(content).filter(|_| !cut).unwrap_or(Holder::Unknown))
 }
 
 fn holder(content: &[u8]) -> Option<Holder> {

@@ -1,8 +1,9 @@
 //! The CNI_* variables.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut};
 
 /// What a runtime asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +53,27 @@ impl Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    /// The first CNI_* variable whose value is no UTF-8.
+    unreadable: Option<String>,
 }
 
 impl Environment {
-    /// From pairs of name and value. What is no UTF-8 must be left out by the caller.
-    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { variables: variables.into_iter().collect() }
+    /// From pairs of name and value.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut environment = Self { variables: BTreeMap::new(), unreadable: None };
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => {
+                    environment.variables.insert(name, value);
+                }
+                Err(_) if name.starts_with("CNI_") => {
+                    environment.unreadable.get_or_insert(name);
+                }
+                Err(_) => {}
+            }
+        }
+        environment
     }
 
     /// The value of a variable; empty where it is not set.
@@ -71,6 +87,12 @@ impl Environment {
     /// Code 4: the first invalid value, else all missing variables together. A command that is unknown
     /// is no error here: that comes after the configuration was read.
     pub(crate) fn command(&self) -> Result<Option<Result<Command, String>>, Error> {
+        if let Some(variable) = &self.unreadable {
+            // What CNI_ARGS hold is the configuration of a call.
+            let args = variable == "CNI_ARGS";
+            let code = if args { Code::InvalidConfig } else { Code::InvalidEnvironment };
+            return Err(Error::new(code, format!("{variable} is no UTF-8")));
+        }
         let name = self.value("CNI_COMMAND");
         if name.is_empty() {
             return Ok(None);
@@ -113,7 +135,8 @@ fn check_container_id(id: &str) -> Result<(), Error> {
     if is_plain(id) {
         return Ok(());
     }
-    Err(Error::new(Code::InvalidEnvironment, "invalid characters in containerID").with_details(id))
+    Err(Error::new(Code::InvalidEnvironment, "invalid characters in containerID")
+        .with_details(cut(id)))
 }
 
 fn check_ifname(ifname: &str) -> Result<(), Error> {
@@ -137,7 +160,7 @@ mod tests {
     use super::*;
 
     fn command(pairs: &[(&str, &str)]) -> Result<Option<Result<Command, String>>, String> {
-        let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+        let own = |(k, v): &(&str, &str)| (OsString::from(k), OsString::from(v));
         Environment::new(pairs.iter().map(own)).command().map_err(|e| e.message)
     }
 

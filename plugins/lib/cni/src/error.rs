@@ -77,6 +77,40 @@ impl Error {
     }
 }
 
+/// The longest message and the longest details that are sent. They end up in events and logs.
+const LONGEST: usize = 4096;
+/// The longest piece of a wrong value that is repeated.
+const SHOWN: usize = 100;
+
+/// A wrong value, cut to a length that fits an error.
+pub(crate) fn cut(text: &str) -> String {
+    shorten(text, SHOWN)
+}
+
+fn shorten(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// A text as it may be shown to people: what a tenant writes into a configuration must not be able to end
+/// the line, or to move the cursor, of whoever reads a log.
+pub(crate) fn printable(text: &str) -> String {
+    let text = shorten(text, LONGEST);
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut printable, c| {
+        if c.is_control() {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+        printable
+    })
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -88,3 +122,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stay_on_their_line() {
+        assert_eq!(printable("invalid IP address: ä"), "invalid IP address: ä");
+        assert_eq!(
+            printable("a\nhost-local: fine\u{1b}[2J\0"),
+            "a\\nhost-local: fine\\u{1b}[2J\\u{0}"
+        );
+        assert_eq!(printable(&"x".repeat(5000)).len(), LONGEST + 3);
+        assert_eq!(cut(&"ä".repeat(300)).chars().count(), SHOWN + 3);
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::environment::{Command, Environment, is_plain};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, cut, printable};
 use crate::result::{IpamResult, pretty};
 use crate::version::{SUPPORTED, SpecVersion, allows};
 
@@ -64,7 +64,7 @@ impl Call {
 
     /// Tells people something: standard error, which runtimes put into their log.
     pub fn warn(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "{}: {text}", self.name);
+        let _ = writeln!(io::stderr(), "{}: {}", self.name, printable(text));
     }
 }
 
@@ -121,10 +121,9 @@ pub fn run(plugin: &impl Plugin) -> ExitCode {
         let error = Error::new(Code::Internal, format!("{}: internal error: {panic}", about.name));
         let _ = print(&render_error(&error, SpecVersion::V1_1_0.as_str()));
     }));
-    let variables = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     let mut version = SpecVersion::V1_1_0.as_str().to_owned();
-    match answer(plugin, Environment::new(variables), caller, &mut version) {
+    let environment = Environment::new(std::env::vars_os());
+    match answer(plugin, environment, caller, &mut version) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = print(&render_error(&error, &version));
@@ -151,7 +150,7 @@ fn answer(
     let config = read_config(limit)?;
     let network = network_name(&config)?;
     let command = command.map_err(|command| {
-        Error::new(Code::InvalidEnvironment, format!("unknown CNI_COMMAND: {command}"))
+        Error::new(Code::InvalidEnvironment, format!("unknown CNI_COMMAND: {}", cut(&command)))
             .with_details("ADD, DEL, CHECK, GC, STATUS and VERSION are known")
     })?;
     let text = cni_version(&config)?;
@@ -228,8 +227,8 @@ fn render_error(error: &Error, version: &str) -> String {
     pretty(&WireError {
         version,
         code: error.code.number(),
-        msg: &error.message,
-        details: &error.details,
+        msg: &printable(&error.message),
+        details: &printable(&error.details),
     })
 }
 
@@ -319,7 +318,7 @@ fn network_name(config: &Value) -> Result<String, Error> {
     }
     if !is_plain(name) {
         return Err(Error::new(Code::InvalidConfig, "invalid characters found in network name")
-            .with_details(name));
+            .with_details(cut(name)));
     }
     Ok(name.to_owned())
 }
