@@ -103,7 +103,8 @@ impl Places {
     pub fn forget_if_gone(&self, data_dir: &Path, network_dir: &Path) {
         let link = self.link(data_dir);
         // Still a link of the network's: a crash right here forgets nothing.
-        let aside = link.with_extension("aside");
+        let mut aside = link.clone().into_os_string();
+        aside.push(".aside");
         if fs::rename(&link, &aside).is_err() {
             return;
         }
@@ -161,10 +162,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_link_that_was_put_aside_still_counts() {
+        let state = std::env::temp_dir().join(format!("plat-places-aside-{}", std::process::id()));
+        let places = Places::new(&state, &Network::new("a.b").unwrap());
+        places.remember(Path::new("/tmp/a")).unwrap();
+        let link = places.link(Path::new("/tmp/a"));
+        fs::rename(&link, state.join("places").join("a.b@0.aside")).unwrap();
+        assert_eq!(places.all().unwrap(), [Path::new("/tmp/a")]);
+        fs::remove_dir_all(&state).unwrap();
+    }
+
+    #[test]
     fn long_names_are_told_apart() {
         let state = std::env::temp_dir().join(format!("plat-places-long-{}", std::process::id()));
         let of = |last: char| {
-            let name = "n".repeat(254) + &last.to_string();
+            let name = "n.".repeat(127) + &last.to_string();
             Places::new(&state, &Network::new(name).unwrap())
         };
         of('a').remember(Path::new("/tmp/a")).unwrap();
