@@ -491,9 +491,10 @@ fn in_turns(targets: &[Target<'_>], runs: usize, purpose: &str) -> Outcome<Vec<[
 
 fn latency(options: &Options, subjects: &[Subject], report: &mut Report) -> Outcome<()> {
     println!(
-        "\n| ADD, ratio | DEL, ratio | memory, ratio | store | held | plugin | ADD median ms | min | \
-         p95 | CPU | DEL median ms | min | p95 | CPU | ADD max RSS KiB | DEL | runs |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+        "\n| ADD, ratio of medians | of minima | DEL, ratio of medians | of minima | memory, ratio | \
+         store | held | plugin | ADD median ms | min | p95 | CPU | DEL median ms | min | p95 | CPU | \
+         ADD max RSS KiB | DEL | runs |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for store in options.stores.iter().copied() {
         for size in options.sizes.iter().copied() {
@@ -508,9 +509,11 @@ fn latency(options: &Options, subjects: &[Subject], report: &mut Report) -> Outc
                 let memory_ratio = base
                     .and_then(|base| Some(memory(&[*add, *del])? as f64 / memory(base)? as f64));
                 let mut line = format!(
-                    "| {} | {} | {} | {} | {size} | {} |",
+                    "| {} | {} | {} | {} | {} | {} | {size} | {} |",
                     ratio(base.map(|[add, _]| add.wall.median), add.wall.median),
+                    ratio(base.map(|[add, _]| add.wall.min), add.wall.min),
                     ratio(base.map(|[_, del]| del.wall.median), del.wall.median),
+                    ratio(base.map(|[_, del]| del.wall.min), del.wall.min),
                     memory_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
                     store.name(),
                     subject.label,
@@ -705,6 +708,8 @@ impl Report {
             "date": date(),
             "kernel": first_line("/proc/sys/kernel/osrelease"),
             "cpus": processors(),
+            "load": first_line("/proc/loadavg"),
+            "command": std::env::args().collect::<Vec<_>>(),
             "runs": options.runs,
             "plugins": subjects,
             "latency": self.latency,

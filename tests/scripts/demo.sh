@@ -90,7 +90,9 @@ start_node() {
     holder[$node]=$!
     read -r -t 30 <&"$ready" || fail "node vm-00$node did not start"
     exec {ready}<&-
-    on "$node" install -D -m 644 "$conflist" /etc/cni/net.d/10-demo.conflist
+    # From outside: the node's mounts may hide the repository.
+    install -D -m 644 "$conflist" "/proc/${holder[$node]}/root/etc/cni/net.d/10-demo.conflist"
+    install -D -m 755 "$binaries/node-local" "/proc/${holder[$node]}/root/run/cni/bin/node-local"
 }
 
 connect_nodes() {
@@ -117,7 +119,7 @@ cni() {
         CNI_CONTAINERID="demo-$pod" \
         CNI_NETNS="/run/netns/$pod" \
         CNI_IFNAME=eth0 \
-        CNI_PATH="$binaries:$plugins" \
+        CNI_PATH="/run/cni/bin:$plugins" \
         CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod" \
         "$plugins/$type" <<<"$config"
 }

@@ -54,9 +54,7 @@ fn data_dir_is_a_file() {
         let site = site(plugin, &scratch);
         scratch.write("data", "no directory");
         assert_refused_unchanged(&site, "ADD", "c1", site.data());
-        // Nothing can be held there, so that there is nothing to free.
-        let outcome = site.call("DEL", "c1").run();
-        assert_eq!(outcome.exit, Some(0), "{outcome:?}");
+        del_of_nothing(&site, site.data());
     }
 }
 
@@ -78,8 +76,15 @@ fn network_directory_is_a_file() {
         let site = site(plugin, &scratch);
         let path = scratch.write("data/net", "no directory");
         assert_refused_unchanged(&site, "ADD", "c1", &path);
-        let outcome = site.call("DEL", "c1").run();
-        assert_eq!(outcome.exit, Some(0), "{outcome:?}");
+        del_of_nothing(&site, &path);
+    }
+}
+
+/// A DEL where nothing can be held: that is fine, or it says what is wrong.
+fn del_of_nothing(site: &Site, path: &Path) {
+    let outcome = site.call("DEL", "c1").run();
+    if outcome.exit != Some(0) {
+        assert_refused(&outcome, path);
     }
 }
 
@@ -151,6 +156,41 @@ fn mark_is_a_directory() {
             // What was held before can still be freed.
             site.call("DEL", "before").run().ok();
             assert!(site.directory().reservations().is_empty());
+        }
+    }
+}
+
+/// The very first ADD of a network. Where the network's places are is remembered before there is
+/// anything to find there; the DEL that follows each failed ADD makes it forgotten.
+#[test]
+fn first_add_that_fails() {
+    for plugin in PLUGINS {
+        for set in 0..2 {
+            let scratch = Scratch::new("bad-first");
+            let site = site(plugin, &scratch).dual_stack(true);
+            let mark = site.directory().path().join(format!("last_reserved_ip.{set}"));
+            fs::create_dir_all(&mark).expect("a directory");
+            fs::write(site.directory().lock(), "").expect("a lock");
+            let state = || Snapshot::of(site.state()).without_directories();
+            let before = state();
+            let listing = || {
+                let mut names: Vec<_> = fs::read_dir(site.directory().path())
+                    .expect("the directory is there")
+                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                    .collect();
+                names.sort();
+                names
+            };
+            let names = listing();
+            let outcome = site.call("ADD", "c1").run();
+            assert_refused(&outcome, &mark);
+            let mut left = listing();
+            // On which node the ranges were rendered; no allocation, but of no use either.
+            left.retain(|name| name != "node-index");
+            assert_eq!(left, names, "{plugin:?}, set {set}");
+            site.call("DEL", "c1").run().ok();
+            assert_eq!(listing(), names, "{plugin:?}, set {set}, after DEL");
+            assert_unchanged(&before, &state(), &format!("{plugin:?}, set {set}"));
         }
     }
 }
@@ -229,7 +269,7 @@ fn network_directory_without_permission() {
             assert_refused_unchanged(&site, "DEL", "held", directory.path());
             give(directory.path());
             site.call("DEL", "held").run().ok();
-            directory.assert_empty();
+            site.directory().assert_empty();
         }
     }
 }
@@ -509,6 +549,12 @@ fn full_disk_for_the_durable_state() {
             let site = site_in(&namespace, plugin, &scratch).with_state(disk.inside.join("state"));
             disk.fill_up(0);
             let outcome = site.call("ADD", "c1").run();
+            if matches!(shortage, Shortage::Pages) && outcome.exit == Some(0) {
+                // An inode may be enough to remember a place, if that place is remembered then.
+                site.call_with("DEL", "c1", &site.stripped_config()).run().ok();
+                assert!(site.directory().reservations().is_empty(), "{plugin:?}: not freed");
+                continue;
+            }
             assert_refused(&outcome, site.state());
             assert_eq!(outcome.error().0, 5, "{outcome:?}");
             assert!(site.directory().reservations().is_empty());
@@ -567,8 +613,6 @@ fn broken_reservations() {
         ("no UTF-8", b"\xff\xfe\xf0\x28\r\neth0"),
         ("NULs", &[0; 12]),
         ("NUL in the ID", b"c9\0x\r\neth0"),
-        ("no interface", b"c9\r\n"),
-        ("no ID", b"\r\neth0"),
     ];
     for plugin in PLUGINS {
         for (what, content) in broken {
@@ -635,11 +679,12 @@ fn empty_reservations() {
     }
 }
 
-/// Line ends of another system are read as what they were meant to be.
+/// Line ends of another system are read as what they were meant to be; an ID alone is how reservations
+/// once were.
 #[test]
 fn reservation_with_other_line_ends() {
     for plugin in PLUGINS {
-        for content in ["c9\neth0", "c9\r\neth0\r\n", "c9\neth0\n"] {
+        for content in ["c9\neth0", "c9\r\neth0\r\n", "c9\neth0\n", "c9", "c9\r\n"] {
             let scratch = Scratch::new("lines");
             let site = site(plugin, &scratch);
             site.call("ADD", "held").run().ok();
@@ -675,15 +720,16 @@ fn reservations_that_are_no_files() {
         for id in ["c1", "held"] {
             let outcome = site.call("DEL", id).run();
             assert_eq!(outcome.exit, Some(0), "{outcome:?}");
-            assert!(site.directory().held_by(id, "eth0").is_empty());
         }
+        // Looked at by name: reading what is there would block this process, too.
+        assert!(!path("10.7.0.2").exists() && !path("10.7.0.8").exists(), "not freed");
         assert!(!scratch.path().join("nothing").exists(), "the link has been written through");
         assert!(path("10.7.0.3").is_dir());
     }
 }
 
-/// Names that another program, or a person, may have put there. None is how an address is written,
-/// so that none is a reservation, and each stays as it is.
+/// Names that another program, or a person, may have put there. None is an address, so that none is a
+/// reservation, and each stays as it is.
 #[test]
 fn names_that_look_almost_like_addresses() {
     let names = [
@@ -694,11 +740,8 @@ fn names_that_look_almost_like_addresses() {
         "10.7.0.3 ",
         " 10.7.0.3",
         "10.7.0.256",
-        "::ffff:10.7.0.3",
-        "2001:DB8:7::3",
-        "2001:0db8:7::3",
-        "2001:db8:7:0:0:0:0:3",
         "fe80::1%eth0",
+        "2001:db8:7::3%eth0",
         "10.7.0.3~",
         "10.7.0.3.swp",
         "last_reserved_ip.",
@@ -708,14 +751,11 @@ fn names_that_look_almost_like_addresses() {
         let scratch = Scratch::new("names");
         let site = site(plugin, &scratch).dual_stack(true);
         site.call("ADD", "held").run().ok();
+        let own = Snapshot::of(site.directory().path());
         for name in names {
             let content = reservation("stranger", "eth0");
             fs::write(site.directory().path().join(name), content).expect("a file");
         }
-        let strangers =
-            || names.map(|name| fs::read_to_string(site.directory().path().join(name)).ok());
-        let before = strangers();
-        assert!(before.iter().all(Option::is_some));
         let mut got = requesting(&site, "c1", "10.7.0.3").addresses();
         got.sort();
         assert_eq!(got, ["10.7.0.3", "2001:db8:7::3"]);
@@ -729,16 +769,55 @@ fn names_that_look_almost_like_addresses() {
         for id in ["c1", "c2", "held"] {
             site.call("DEL", id).run().ok();
         }
-        assert_eq!(before, strangers());
-        let left: Vec<PathBuf> = fs::read_dir(site.directory().path())
-            .expect("the directory is there")
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                !names.contains(&name.as_str())
+        for name in names {
+            let content = fs::read_to_string(site.directory().path().join(name)).ok();
+            assert_eq!(content, Some(reservation("stranger", "eth0")), "{name:?}");
+        }
+        let now = Snapshot::of(site.directory().path());
+        let left: Vec<&Path> = now
+            .files()
+            .into_iter()
+            .filter(|name| !names.iter().any(|stranger| Path::new(stranger) == *name))
+            .collect();
+        let marks_and_lock: Vec<&Path> = own
+            .files()
+            .into_iter()
+            .filter(|name| {
+                let name = name.to_string_lossy();
+                name == "lock" || name.starts_with("last_reserved_ip.")
             })
             .collect();
-        assert_eq!(left.len(), 3, "lock and two marks: {left:?}");
+        assert_eq!(left, marks_and_lock);
+    }
+}
+
+/// The reference writes an address in one way and understands others. So does a plugin here: the
+/// address is taken, and its holder's DEL frees it.
+#[test]
+fn other_spellings_of_an_address() {
+    let spellings = [
+        ("::ffff:10.7.0.9", "10.7.0.9"),
+        ("2001:DB8:7::9", "2001:db8:7::9"),
+        ("2001:0db8:7::9", "2001:db8:7::9"),
+        ("2001:db8:7:0:0:0:0:9", "2001:db8:7::9"),
+    ];
+    for plugin in PLUGINS {
+        for (spelling, address) in spellings {
+            let scratch = Scratch::new("spellings");
+            let site = site(plugin, &scratch).dual_stack(true);
+            site.call("ADD", "held").run().ok();
+            let path = site.directory().path().join(spelling);
+            fs::write(&path, reservation("stranger", "eth0")).expect("a file");
+            let (_, message) = requesting(&site, "c1", address).error();
+            assert!(message.contains(address), "{spelling}: {message}");
+            assert_eq!(site.call("ADD", "c1").run().addresses().len(), 2, "{spelling}");
+            site.gc(&["held", "c1", "stranger"]).run().ok();
+            assert!(path.exists(), "{spelling} is freed by GC, though its holder is valid");
+            site.call("DEL", "stranger").run().ok();
+            assert!(!path.exists(), "{spelling} is not freed by its holder's DEL");
+            let got = requesting(&site, "c2", address).addresses();
+            assert!(got.iter().any(|got| got == address), "{spelling}: {got:?}");
+        }
     }
 }
 
@@ -793,6 +872,10 @@ fn broken_state() {
                 let damaged = [files(site.state()), files(site.run())].concat();
                 assert!(!damaged.is_empty(), "a dataDir of its own is recorded");
                 for path in &damaged {
+                    // What is a link is replaced by a file, not written through.
+                    if path.is_symlink() {
+                        fs::remove_file(path).expect("a link can be removed");
+                    }
                     fs::write(path, content).expect("a file can be overwritten");
                 }
                 let what = format!("{plugin:?}, {held} held, {damaged:?} damaged");
@@ -818,7 +901,8 @@ fn broken_state() {
 /// Every call but VERSION reads the same places; a wrong one is never a crash.
 #[test]
 fn no_call_crashes() {
-    let wrong: [(&str, fn(&Site)); 4] = [
+    type Wrong = (&'static str, fn(&Site));
+    let wrong: [Wrong; 4] = [
         ("dataDir is a file", |site| fs::write(site.data(), "x").expect("a file")),
         ("state is a file", |site| fs::write(site.state(), "x").expect("a file")),
         ("run is a file", |site| fs::write(site.run(), "x").expect("a file")),

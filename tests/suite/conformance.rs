@@ -11,7 +11,56 @@ use serde_json::{Value, json};
 use support::{Case, Failure, Runner, binary, reference, repository, reservation, skip_unless};
 
 /// Where host-local differs from the reference on purpose: the case, and why.
-const DIFFERENT: &[(&str, &str)] = &[];
+const DIFFERENT: &[(&str, &str)] = &[
+    (
+        "alloc-last-trailing-newline",
+        "a mark is read with white space around it: an editor's newline is no reason to start over",
+    ),
+    (
+        "check-prevresult-not-compared",
+        "CHECK compares prevResult with what is recorded, every address of it",
+    ),
+    (
+        "config-rangestart-is-broadcast",
+        "a rangeStart above the default rangeEnd is refused: the reference leaves the subnet",
+    ),
+    ("del-empty-file-stays", "an empty reservation is the rest of a crash, and free"),
+    ("del-invalid-config-leaks", "DEL needs no ranges: what is wrong with them does not stop it"),
+    (
+        "del-new-and-legacy-two-sets",
+        "DEL is one pass whatever the number of sets: the old format only where the new finds nothing",
+    ),
+    (
+        "disk-mark-is-a-directory-leaks",
+        "a reservation whose mark cannot be written is taken back: an ADD that fails leaves nothing",
+    ),
+    ("gc-noop-empty-list", "GC is implemented, and an empty list means that nothing is valid"),
+    ("netns-own-netns-del", "DEL never fails over the namespace"),
+    (
+        "requested-args-bad-on-del",
+        "DEL needs no CNI_ARGS: what is wrong with them does not stop it",
+    ),
+    (
+        "requested-args-go-field-name",
+        "the name of a field inside the reference is an unknown key like any other",
+    ),
+    (
+        "requested-args-two-in-one",
+        "IP takes several addresses separated by commas, as Multus sends",
+    ),
+    ("requested-config-args-null-element", "refused with an error; the reference panics"),
+    ("resolvconf-line-too-long", "a line of resolv.conf may be of any length"),
+    ("routes-bad-route-on-del", "DEL needs no routes: what is wrong with them does not stop it"),
+    ("routes-dst-missing", "a route without destination is refused"),
+    ("routes-negative-mtu-kept", "an MTU below zero is refused"),
+    ("status-exhausted-still-ok", "STATUS says 50 when a set has no free address"),
+    ("stdin-no-ipam-on-del", "DEL needs no ipam section"),
+    (
+        "stdin-unknown-keys-ignored",
+        "exclude is a key of ours; what is unknown is named on standard error",
+    ),
+    ("version-older-stdin", "VERSION echoes the cniVersion that it is asked with"),
+];
 
 fn cases(set: &str) -> Vec<Case> {
     Case::load(&repository().join("tests/data/conformance").join(set))

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use support::{
-    NetworkDir, Node, Plugin, binary, have, is_root, make_image, make_root, reference, skip_unless,
+    NetworkDir, Node, Plugin, assert_nothing_reserved, binary, have, is_root, make_image,
+    make_root, reference, skip_unless,
 };
 
 use cri::{Cri, Pod};
@@ -135,7 +136,7 @@ impl Containerd {
     }
 
     fn assert_nothing_left(&mut self) {
-        self.network().assert_empty();
+        assert_nothing_reserved(&self.network());
         assert_eq!(self.cri.pods(), [] as [String; 0]);
         // The bridge plugin leaves its bridge, but no pod's interface on it.
         let interfaces = self.node.ok(&["ip", "-o", "link", "show", "type", "veth"]);

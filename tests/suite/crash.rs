@@ -66,11 +66,14 @@ struct Scenario {
 /// What a scenario came to.
 #[derive(Debug, Default)]
 struct Tally {
+    /// System calls of the call when it is not killed.
+    calls: usize,
     points: usize,
     /// Kills after which what the call was about had not begun, and kills after which it was done.
     before: usize,
     after: usize,
-    problems: Vec<String>,
+    /// Each problem, and the points at which it was seen.
+    problems: BTreeMap<String, Vec<String>>,
 }
 
 const LIVE: [&str; 2] = ["live1", "live2"];
@@ -140,14 +143,15 @@ fn every_scenario() {
                 for place in [Place::Disk, Place::Tmpfs] {
                     for held in [0, LARGE] {
                         for next in NEXT {
-                            let limit = if held == 0 { 400 } else { 60 };
+                            let limit = if held == 0 { 400 } else { 24 };
                             let ours = scenario(plugin, verb, dual, place, held, next, limit);
                             scenarios.push(ours);
                             if verb != Verb::Gc
                                 && plugin == Plugin::HostLocal
+                                && matches!(next, Next::Del | Next::OtherAdd)
                                 && reference("host-local").is_some()
                             {
-                                scenarios.push(Scenario { reference: true, limit: 60, ..ours });
+                                scenarios.push(Scenario { reference: true, limit: 24, ..ours });
                             }
                         }
                     }
@@ -216,13 +220,17 @@ fn explore(test: &str, scenarios: &[Scenario], floor: usize) {
             tally.after,
             tally.problems.len()
         );
-        for problem in tally.problems.iter().take(8) {
-            report += &format!("{scenario:?}\n  {problem}\n");
-        }
-        if tally.problems.len() > 8 {
-            report += &format!("  ... {} problems in all\n", tally.problems.len());
+        for (problem, points) in tally.problems.iter().take(8) {
+            let problem: String = problem.chars().take(600).collect();
+            let shown = points[..points.len().min(6)].join(", ");
+            report +=
+                &format!("{scenario:?}\n  {problem}\n  at {} points: {shown}\n", points.len());
         }
         assert!(tally.points >= floor, "{scenario:?}: only {} kill points", tally.points);
+        if scenario.held == LARGE && !scenario.reference && scenario.verb != Verb::Gc {
+            let calls = tally.calls;
+            assert!(calls < 150, "{scenario:?}: {calls} calls, so that every file is looked at");
+        }
         assert!(tally.before > 0, "{scenario:?}: no kill before anything was done");
         assert!(tally.after > 0, "{scenario:?}: no kill after everything was done");
     }
@@ -232,7 +240,9 @@ fn explore(test: &str, scenarios: &[Scenario], floor: usize) {
 fn run(scenario: &Scenario) -> Tally {
     let world = World::new(scenario);
     let mut tally = Tally::default();
-    for (name, count) in world.system_calls() {
+    let calls = world.system_calls();
+    tally.calls = calls.values().sum();
+    for (name, count) in calls {
         let half = scenario.limit.div_ceil(2);
         let chosen: BTreeSet<usize> = if count <= scenario.limit {
             (1..=count).collect()
@@ -326,7 +336,10 @@ impl<'a> World<'a> {
             None => tally.points += 1,
             // One call fewer than in the trace, as a program with threads may have.
             Some(0) => return,
-            Some(_) => tally.problems.push(format!("{name} #{nth}: failed by itself: {killed:?}")),
+            Some(_) => {
+                let failed = "the call fails, but is not killed".to_owned();
+                tally.problems.entry(failed).or_default().push(format!("{name} #{nth}"));
+            }
         }
         let directory = before.site.directory();
         let held = victims(&directory);
@@ -343,17 +356,17 @@ impl<'a> World<'a> {
         } else if complete(held.len()) {
             tally.after += 1;
         }
-        let mut aftermath =
-            Aftermath { scenario: self.scenario, before: &before, problems: vec![] };
+        let mut aftermath = Aftermath {
+            scenario: self.scenario,
+            before: &before,
+            unanswered: self.scenario.verb == Verb::Add && killed.stdout.is_empty(),
+            problems: Vec::new(),
+        };
         aftermath.next();
         aftermath.everything_else();
-        let left = directory.reservations();
-        tally.problems.extend(
-            aftermath
-                .problems
-                .into_iter()
-                .map(|problem| format!("{name} #{nth}: {problem}; left at the end: {left:?}")),
-        );
+        for problem in aftermath.problems {
+            tally.problems.entry(problem).or_default().push(format!("{name} #{nth}"));
+        }
     }
 }
 
@@ -361,6 +374,8 @@ impl<'a> World<'a> {
 struct Aftermath<'a> {
     scenario: &'a Scenario,
     before: &'a Before,
+    /// Whether the killed call was an ADD that has not answered: nobody knows of its addresses.
+    unanswered: bool,
     problems: Vec<String>,
 }
 
@@ -373,7 +388,7 @@ impl Aftermath<'_> {
 
     /// A call that must succeed.
     fn succeeds(&mut self, what: &str, outcome: &Outcome) -> bool {
-        self.expect(outcome.exit == Some(0), || format!("{what} fails: {outcome:?}"));
+        self.expect(outcome.exit == Some(0), || format!("{what} fails: {}", said(outcome)));
         outcome.exit == Some(0)
     }
 
@@ -384,7 +399,10 @@ impl Aftermath<'_> {
             .directory()
             .reservations()
             .into_iter()
-            .filter(|(_, content)| !content.is_empty())
+            .filter(|(_, content)| {
+                let forgotten = self.unanswered && *content == reservation(VICTIMS[0], "eth0");
+                !content.is_empty() && !forgotten
+            })
             .map(|(address, _)| address)
             .collect();
         let outcome = site.call("ADD", id).run();
@@ -432,18 +450,27 @@ impl Aftermath<'_> {
             let same = now == Some(content);
             self.expect(same, || format!("lost: {address} {content:?}, now {now:?}"));
         }
-        let strangers = self.before.site.directory().strangers();
+        let mut strangers = self.before.site.directory().strangers();
+        if self.before.site.plugin() == Plugin::NodeLocal {
+            // The index by which its ranges were rendered.
+            strangers.retain(|name| name != "node-index");
+        }
         self.expect(strangers.is_empty(), || format!("in the network's directory: {strangers:?}"));
     }
 
     /// What the runtime does first.
     fn next(&mut self) {
+        let site = &self.before.site;
         let stripped = self.scenario.next == Next::StrippedDel;
         let mut others = Vec::new();
         match (self.scenario.next, self.scenario.verb) {
             (Next::Del | Next::StrippedDel, _) => {}
             (Next::OtherAdd, verb) => {
+                let victims = site.directory().held_by(VICTIMS[0], "eth0");
                 let got = self.add_anew("other");
+                if verb == Verb::Add && !self.unanswered {
+                    self.holds(VICTIMS[0], &victims);
+                }
                 if verb == Verb::Gc {
                     let outcome = gc(&self.before.site, &["other"], self.scenario.held).run();
                     self.succeeds("GC once more", &outcome);
@@ -496,7 +523,7 @@ impl Aftermath<'_> {
         match site.plugin() {
             Plugin::HostLocal => self.expect(
                 again.exit == Some(1) && again.stdout.contains("duplicate allocation"),
-                || format!("a duplicate ADD: {again:?}"),
+                || format!("a duplicate ADD: {}", said(&again)),
             ),
             Plugin::NodeLocal => {
                 if self.succeeds("ADD of what lives", &again) {
@@ -532,25 +559,26 @@ impl Aftermath<'_> {
                 self.succeeds("its DEL", &outcome);
             }
         }
-        let litter = litter(&site);
-        self.expect(litter.is_empty(), || format!("litter: {litter:?}"));
+        let lasting = unfinished(&[site.data(), site.state()]);
+        self.expect(lasting.is_empty(), || format!("litter: {lasting:?}"));
+        // For a boot, one half-written index under a name that the next one uses again.
+        let volatile = unfinished(&[site.run()]);
+        self.expect(volatile.len() <= 1, || format!("litter: {volatile:?}"));
     }
 }
 
-/// Files with the look of something unfinished, in any of the plugin's places.
-fn litter(site: &Site) -> Vec<PathBuf> {
-    [site.data(), site.state(), site.run()]
-        .into_iter()
+/// Files with the look of something unfinished.
+fn unfinished(places: &[&Path]) -> Vec<PathBuf> {
+    let looks_unfinished = |name: &&Path| {
+        let name = name.to_string_lossy();
+        ["tmp", "temp", ".new"].iter().any(|mark| name.contains(mark))
+    };
+    places
+        .iter()
         .flat_map(|place| {
-            support::Snapshot::of(place)
-                .files()
-                .into_iter()
-                .filter(|name| {
-                    let name = name.to_string_lossy();
-                    name.contains("tmp") || name.contains("temp") || name.contains(".new")
-                })
-                .map(|name| place.join(name))
-                .collect::<Vec<_>>()
+            let files = support::Snapshot::of(place);
+            let names = files.files().into_iter().filter(looks_unfinished);
+            names.map(|name| place.join(name)).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -572,6 +600,11 @@ fn gc(site: &Site, others: &[&str], held: u32) -> support::Call {
     let fillers = fillers.iter().map(String::as_str);
     let valid: Vec<&str> = LIVE.into_iter().chain(others.iter().copied()).chain(fillers).collect();
     site.gc(&valid)
+}
+
+/// What a call answered, without what differs each time.
+fn said(outcome: &Outcome) -> String {
+    format!("exit {:?}, {:?}, {:?}", outcome.exit, outcome.stdout, outcome.stderr)
 }
 
 fn addresses(outcome: &Outcome) -> Vec<IpAddr> {

@@ -7,8 +7,9 @@ when is kept: nobody is ever given an address that is in use, and at the end not
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -17,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{
-    Call, History, NetworkDir, Random, Scratch, binary, filler, reference, reservation, skip_unless,
+    Call, History, NetworkDir, Owned, Random, Scratch, Stopper, binary, filler, has_open, have,
+    is_over, reference, reservation, skip_unless, wait_until,
 };
 
 const NETWORK: &str = "hammered";
@@ -296,7 +298,12 @@ fn hammer(plan: &Plan) {
         let ours = left.iter().filter(|(_, content)| !content.starts_with("filler"));
         ours.collect::<Vec<_>>()
     });
-    assert_eq!(hammer.network.strangers(), Vec::<String>::new());
+    let mut strangers = hammer.network.strangers();
+    if kind.as_ref() == "node-local" {
+        // The index of the node that the allocations belong to.
+        strangers.retain(|name| name != "node-index");
+    }
+    assert_eq!(strangers, Vec::<String>::new());
     let counts = &hammer.counts;
     let [calls, killed, checks, collected] =
         [&counts.calls, &counts.killed, &counts.checks, &counts.collected]
@@ -326,6 +333,52 @@ fn node_local() {
     hammer(&Plan { time: Duration::from_secs(2), ..Plan::few("node-local") });
 }
 
+/// One network in two directories, each of them empty again and again, and every DEL without
+/// configuration: it must know both places at any time.
+fn two_places(plugin: &str) {
+    let scratch = Scratch::new("places");
+    let binary = binary(plugin);
+    let place = |n: u64| scratch.path().join(format!("networks{n}"));
+    thread::scope(|scope| {
+        for caller in 0..8_u64 {
+            let (binary, scratch, data_dir) = (&binary, &scratch, place(caller % 2));
+            scope.spawn(move || {
+                let network = NetworkDir::new(&data_dir, NETWORK);
+                let id = format!("caller{caller}");
+                let call = |command: &str, config: &Value| {
+                    let call = Call::new(binary, command).id(&id).config(config);
+                    call.env("NODE_INDEX", "4").state_in(scratch.path()).run()
+                };
+                for round in 0..60 {
+                    let ipam =
+                        json!({"type": plugin, "subnet": "10.7.0.0/24", "dataDir": data_dir});
+                    let config = json!({"cniVersion": "1.0.0", "name": NETWORK, "ipam": ipam});
+                    let added = call("ADD", &config);
+                    assert_eq!(added.addresses().len(), 1, "{id} in round {round}: {added:?}");
+                    let stripped = json!({"name": NETWORK, "ipam": {"type": plugin}});
+                    let deleted = call("DEL", &stripped);
+                    assert_eq!(deleted.exit, Some(0), "{id} in round {round}: {deleted:?}");
+                    let left = network.held_by(&id, "eth0");
+                    assert!(left.is_empty(), "{id} in round {round}: {left:?} is not freed");
+                }
+            });
+        }
+    });
+    for n in 0..2 {
+        assert!(NetworkDir::new(&place(n), NETWORK).reservations().is_empty());
+    }
+}
+
+#[test]
+fn two_places_of_host_local() {
+    two_places("host-local");
+}
+
+#[test]
+fn two_places_of_node_local() {
+    two_places("node-local");
+}
+
 #[test]
 #[ignore = "minutes: run by make test-long"]
 fn for_long() {
@@ -353,4 +406,148 @@ fn the_reference_handled_gently() {
         calls: 1000,
         rough: false,
     });
+}
+
+// One call stopped in the middle, others made meanwhile.
+
+/// One network, a directory or two for it, and a place for strace's files.
+struct Places {
+    scratch: Scratch,
+    plugin: &'static str,
+    binary: PathBuf,
+}
+
+impl Places {
+    fn new(plugin: &'static str) -> Self {
+        Self { scratch: Scratch::new("places"), plugin, binary: binary(plugin) }
+    }
+
+    fn data_dir(&self, n: u32) -> PathBuf {
+        self.scratch.path().join(format!("networks{n}"))
+    }
+
+    /// A call in directory `n`, or in the one that the plugin knows of (`None`).
+    fn call(&self, program: &Path, command: &str, id: &str, n: Option<u32>) -> Call {
+        let mut ipam = json!({"type": self.plugin});
+        if let Some(n) = n {
+            ipam["subnet"] = json!("10.7.0.0/24");
+            ipam["dataDir"] = json!(self.data_dir(n));
+        }
+        let path = std::env::var("PATH").expect("there is a PATH");
+        Call::new(program, command)
+            .id(id)
+            .config(&json!({"cniVersion": "1.0.0", "name": NETWORK, "ipam": ipam}))
+            .env("PATH", path)
+            .env("NODE_INDEX", "4")
+            .state_in(self.scratch.path())
+    }
+
+    fn held(&self, n: u32) -> BTreeMap<IpAddr, String> {
+        NetworkDir::new(&self.data_dir(n), NETWORK).reservations()
+    }
+}
+
+/// A DEL of something unknown, the first call ever in its directory, is stopped at each of its looks at
+/// the directory; meanwhile another attachment is added. What the DEL does when it goes on must not make
+/// that one's place unknown: a DEL without configuration still finds it.
+fn late_del_forgets_nothing(plugin: &'static str) {
+    for nth in 1..=8 {
+        let places = Places::new(plugin);
+        let data_dir = places.data_dir(1);
+        let paths = [data_dir.as_path(), &data_dir.join(NETWORK)];
+        let stopper = Stopper::new(places.scratch.path(), &places.binary, "%file", &paths, nth);
+        let mut del = Owned(places.call(stopper.script(), "DEL", "unknown", Some(1)).spawn());
+        let Some(stopped) = stopper.stopped(&del) else {
+            assert!(nth > 1, "{plugin}: DEL has not looked at the directory");
+            break;
+        };
+        let added = places.call(&places.binary, "ADD", "first", Some(1)).run();
+        assert_eq!(added.addresses().len(), 1, "{added:?}");
+        stopped.go_on();
+        let status = del.0.wait().expect("DEL's end can be waited for");
+        assert!(status.success(), "{plugin}, stopped at look {nth}: {status}");
+        assert_eq!(places.held(1).len(), 1, "{plugin}, stopped at look {nth}");
+        places.call(&places.binary, "DEL", "first", None).run().ok();
+        let left = places.held(1);
+        assert!(left.is_empty(), "{plugin}, stopped at look {nth}: {left:?} is never freed");
+    }
+}
+
+#[test]
+fn a_late_del_of_host_local_forgets_nothing() {
+    if skip_unless("a_late_del_of_host_local_forgets_nothing", &[(have("strace"), "strace")]) {
+        late_del_forgets_nothing("host-local");
+    }
+}
+
+#[test]
+fn a_late_del_of_node_local_forgets_nothing() {
+    if skip_unless("a_late_del_of_node_local_forgets_nothing", &[(have("strace"), "strace")]) {
+        late_del_forgets_nothing("node-local");
+    }
+}
+
+/// An ADD in one directory is stopped at each of its steps in the plugin's own state; meanwhile the
+/// last attachment in the other directory of the network goes, and with it what was known of that.
+/// The ADD succeeds, and a DEL without configuration finds it.
+fn add_while_the_other_place_empties(plugin: &'static str) {
+    let mut stops = 0;
+    for nth in 1..=12 {
+        let places = Places::new(plugin);
+        let added = places.call(&places.binary, "ADD", "first", Some(1)).run();
+        assert_eq!(added.addresses().len(), 1, "{added:?}");
+        let state = places.scratch.path().join("state");
+        let dirs = directories(&state);
+        let paths: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+        let stopper = Stopper::new(places.scratch.path(), &places.binary, "%file", &paths, nth);
+        let call = places.call(stopper.script(), "ADD", "second", Some(2));
+        let mut add = Owned(call.spawn());
+        let Some(stopped) = stopper.stopped(&add) else { break };
+        stops += 1;
+        let mut del = Owned(places.call(&places.binary, "DEL", "first", Some(1)).spawn());
+        // It may look into the other directory too, and wait for the lock that the ADD holds.
+        let lock = NetworkDir::new(&places.data_dir(2), NETWORK).lock();
+        let pid = del.0.id();
+        wait_until("DEL ends or is at the lock", || is_over(pid) || has_open(pid, &lock));
+        stopped.go_on();
+        let status = del.0.wait().expect("DEL's end can be waited for");
+        assert!(status.success(), "{plugin}, DEL while ADD is stopped at step {nth}: {status}");
+        let mut answer = String::new();
+        let stdout = add.0.stdout.as_mut().expect("stdout is a pipe");
+        stdout.read_to_string(&mut answer).expect("the answer can be read");
+        let status = add.0.wait().expect("ADD's end can be waited for");
+        assert!(status.success(), "{plugin}, stopped at step {nth}: {answer}");
+        assert_eq!((places.held(1).len(), places.held(2).len()), (0, 1));
+        places.call(&places.binary, "DEL", "second", None).run().ok();
+        let left = places.held(2);
+        assert!(left.is_empty(), "{plugin}, stopped at step {nth}: {left:?} is never freed");
+    }
+    assert!(stops >= 1, "{plugin}: ADD has not looked at its state");
+}
+
+/// A directory and all below it.
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    let mut all = vec![dir.to_path_buf()];
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(directories(&entry.path()));
+        }
+    }
+    all
+}
+
+#[test]
+fn add_of_host_local_while_the_other_place_empties() {
+    let test = "add_of_host_local_while_the_other_place_empties";
+    if skip_unless(test, &[(have("strace"), "strace")]) {
+        add_while_the_other_place_empties("host-local");
+    }
+}
+
+#[test]
+fn add_of_node_local_while_the_other_place_empties() {
+    let test = "add_of_node_local_while_the_other_place_empties";
+    if skip_unless(test, &[(have("strace"), "strace")]) {
+        add_while_the_other_place_empties("node-local");
+    }
 }

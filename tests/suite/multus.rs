@@ -6,7 +6,10 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use support::{NetworkDir, Node, Outcome, binary, finish, is_root, reference, skip_unless};
+use support::{
+    NetworkDir, Node, Outcome, assert_nothing_reserved, binary, finish, is_root, reference,
+    skip_unless,
+};
 
 /// A node with its pods' networks, and the calls that Multus makes on it.
 struct Multus {
@@ -53,7 +56,7 @@ impl Multus {
 
     fn assert_nothing_allocated(&self) {
         for name in ["pods", "signalling", "storage"] {
-            self.network(name).assert_empty();
+            assert_nothing_reserved(&self.network(name));
         }
     }
 
@@ -299,7 +302,7 @@ fn addresses_of_an_annotation() {
                 assert!(link.contains("02:00:00:00:00:50"), "{link}");
             }
             multus.delete(&pod, &network);
-            multus.network("signalling").assert_empty();
+            assert_nothing_reserved(&multus.network("signalling"));
         }
     }
 }

@@ -7,17 +7,17 @@ lock, nothing may stay allocated.
 */
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::{Call, NetworkDir, Scratch, binary};
+use support::{
+    Call, NetworkDir, Orphan, Owned, Scratch, Stopped, binary, child_of, children_of, has_open,
+    install_script, is_over, parent_of, program, wait_until,
+};
 
 const NETWORK: &str = "orphans";
 
@@ -59,15 +59,16 @@ impl Place {
         self.call_of(&self.binary, command, id)
     }
 
-    /// A main plugin: a script that finds the IPAM plugin in `IPAM` and its configuration in `CONF`.
+    /// ADD by a main plugin: a script that finds the IPAM plugin in `$0`, its configuration in `CONF`
+    /// and a place for an answer in `ANSWER`.
     fn main_plugin(&self, script: &str) -> Call {
-        let path = self.scratch.write("main.sh", format!("#!/bin/sh\n{script}\n"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a mode can be set");
+        let command = [program("sh").into_os_string(), "-c".into(), script.into()];
+        let command: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
+        let path = install_script(&self.scratch.join("main"), &command, &self.binary);
         let conf = self.scratch.write("conf.json", self.config.to_string());
         self.call_of(&path, "ADD", "orphan")
-            .env("IPAM", self.binary.to_string_lossy())
             .env("CONF", conf.to_string_lossy())
-            .env("PATH", std::env::var("PATH").expect("there is a PATH"))
+            .env("ANSWER", self.scratch.join("answer.json").to_string_lossy())
     }
 
     /// Takes the network's lock, which is let go with the file.
@@ -86,7 +87,7 @@ impl Place {
     /// Waits until a process has opened the lock: it waits for it, or is about to.
     fn until_at_lock(&self, pid: u32) {
         let lock = self.network.lock();
-        until("the IPAM plugin comes to the lock", || has_open(pid, &lock));
+        wait_until("the IPAM plugin comes to the lock", || has_open(pid, &lock));
     }
 
     /// Every file of the network's directory with its content.
@@ -102,94 +103,27 @@ impl Place {
     }
 }
 
-/// Waits for something; panics if it does not come.
-fn until(what: &str, mut there: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !there() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn has_open(pid: u32, path: &Path) -> bool {
-    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == path))
-}
-
-/// State letter and parent of a process; `None` if there is none.
-fn process(pid: u32) -> Option<(char, u32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
-}
-
-fn is_over(pid: u32) -> bool {
-    process(pid).is_none_or(|(state, _)| state == 'Z')
-}
-
-/// The child of `parent` that runs `program`.
-fn child_of(parent: u32, program: &Path) -> Option<u32> {
-    let program = program.canonicalize().ok()?;
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let (_, its_parent) = process(pid)?;
-        let exe = fs::read_link(entry.path().join("exe")).ok()?;
-        (its_parent == parent && exe == program).then_some(pid)
-    })
-}
-
-/// A process that is killed when the test ends, however it ends.
-struct Owned(Child);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A process that is stopped; it goes on when this is dropped, however the test ends.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: u32) -> Self {
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process ID");
-        kill_process(raw, Signal::STOP).expect("a process can be stopped");
-        let stopped = Self(raw);
-        until("it is stopped", || process(pid).is_none_or(|(state, _)| state == 'T'));
-        stopped
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
-/// Starts the main plugin, waits until its IPAM plugin is at the lock, kills the main plugin, and
-/// tells the process of the orphan.
-fn make_orphan(place: &Place, main: &mut Owned) -> u32 {
+/// Waits until the main plugin's IPAM plugin is at the lock, kills the main plugin, and tells the
+/// orphan.
+fn make_orphan(place: &Place, main: &mut Owned) -> Orphan {
     let parent = main.0.id();
     let mut orphan = None;
-    until("the main plugin has started the IPAM plugin", || {
+    wait_until("the main plugin has started the IPAM plugin", || {
         orphan = child_of(parent, &place.binary);
         orphan.is_some()
     });
-    let orphan = orphan.expect("it was waited for");
-    place.until_at_lock(orphan);
+    let orphan = Orphan::new(orphan.expect("it was waited for"), &place.binary);
+    place.until_at_lock(orphan.pid);
     main.0.kill().expect("the main plugin can be killed");
     main.0.wait().expect("the main plugin's end can be waited for");
-    until("the orphan has another parent", || {
-        process(orphan).is_none_or(|(_, its_parent)| its_parent != parent)
-    });
-    assert!(!is_over(orphan), "the IPAM plugin waits for the lock, but it ended");
+    wait_until("the orphan has another parent", || parent_of(orphan.pid) != Some(parent));
+    assert!(!orphan.is_over(), "the IPAM plugin waits for the lock, but it ended");
     orphan
 }
 
 /// DEL is served while the orphan is stopped, then the orphan goes on.
-fn del_overtakes(place: &Place, lock: File, orphan: u32) {
-    let _stopped = Stopped::new(orphan);
+fn del_overtakes(place: &Place, lock: File, orphan: &Orphan) {
+    let _stopped = Stopped::new(orphan.pid);
     drop(lock);
     let outcome = place.call("DEL", "orphan").run();
     assert_eq!(outcome.exit, Some(0), "DEL: {outcome:?}");
@@ -200,7 +134,7 @@ fn del_and_free(place: &Place, lock: File) {
     let mut del = Owned(place.call("DEL", "orphan").spawn());
     let pid = del.0.id();
     // It may come to its end without the lock: there is nothing to delete.
-    until("DEL is at the lock", || has_open(pid, &place.network.lock()) || is_over(pid));
+    wait_until("DEL is at the lock", || has_open(pid, &place.network.lock()) || is_over(pid));
     drop(lock);
     let status = del.0.wait().expect("DEL's end can be waited for");
     assert!(status.success(), "DEL: {status}");
@@ -213,18 +147,18 @@ fn orphaned_add(plugin: &'static str) {
     let before = place.network.reservations();
     for round in 0..6 {
         let lock = place.lock();
-        let main = place.main_plugin("answer=$(\"$IPAM\") && printf %s \"$answer\"");
+        let main = place.main_plugin("answer=$(\"$0\") && printf %s \"$answer\"");
         let mut main = Owned(main.spawn());
         let orphan = make_orphan(&place, &mut main);
         match round % 3 {
-            0 => del_overtakes(&place, lock, orphan),
+            0 => del_overtakes(&place, lock, &orphan),
             1 => del_and_free(&place, lock),
             _ => {
                 drop(lock);
                 assert_eq!(place.call("DEL", "orphan").run().exit, Some(0));
             }
         }
-        until("the orphan ends", || is_over(orphan));
+        wait_until("the orphan ends", || orphan.is_over());
         assert_eq!(place.network.reservations(), before, "{plugin}, round {round}");
         assert_eq!(place.network.held_by("orphan", "eth0").len(), 0);
     }
@@ -246,13 +180,13 @@ fn orphaned_add_of_node_local() {
 fn orphan_says_nothing(plugin: &'static str) {
     let place = Place::new(plugin);
     let lock = place.lock();
-    let mut main = Owned(place.main_plugin("\"$IPAM\" <\"$CONF\" &\nwait").spawn());
+    let mut main = Owned(place.main_plugin("\"$0\" <\"$CONF\" &\nwait").spawn());
     let mut stdout = main.0.stdout.take().expect("stdout is a pipe");
     let orphan = make_orphan(&place, &mut main);
-    del_overtakes(&place, lock, orphan);
+    del_overtakes(&place, lock, &orphan);
     let mut said = String::new();
     stdout.read_to_string(&mut said).expect("what the orphan says can be read");
-    until("the orphan ends", || is_over(orphan));
+    wait_until("the orphan ends", || orphan.is_over());
     assert!(!said.contains("\"ips\""), "{plugin} told nobody of a success: {said}");
     if !said.is_empty() {
         let error: Value = serde_json::from_str(&said).expect("an error is JSON");
@@ -262,60 +196,86 @@ fn orphan_says_nothing(plugin: &'static str) {
 }
 
 #[test]
-fn an_orphan_says_nothing() {
+fn an_orphan_of_host_local_says_nothing() {
     orphan_says_nothing("host-local");
+}
+
+#[test]
+fn an_orphan_of_node_local_says_nothing() {
     orphan_says_nothing("node-local");
 }
 
-/// The one who asked has closed the pipe before the answer comes.
+/// The one who asked has closed the pipe before the answer comes. The pipe is a shell's, not the test's:
+/// of the test's own, a process that another thread starts at that moment has a copy for a while.
 fn closed_before_the_answer(plugin: &'static str) {
     let place = Place::new(plugin);
     place.call("ADD", "stays").run().ok();
     let before = place.network.reservations();
+    let script = "{ \"$0\" <\"$CONF\"; echo $? >\"$ANSWER\"; } | true";
     for round in 0..5 {
         let lock = place.lock();
-        let mut add = Owned(place.call("ADD", "orphan").spawn());
-        place.until_at_lock(add.0.id());
-        drop(add.0.stdout.take());
+        let mut main = Owned(place.main_plugin(script).spawn());
+        let shell = main.0.id();
+        let mut add = None;
+        wait_until("the shell has started the IPAM plugin", || {
+            add = children_of(shell).iter().find_map(|child| child_of(*child, &place.binary));
+            add.is_some()
+        });
+        let add = add.expect("it was waited for");
+        place.until_at_lock(add);
+        let pipe = fs::read_link(format!("/proc/{add}/fd/1")).expect("stdout is a pipe");
+        // The shell's own end is closed once the reader has its own; then only the writer must be left.
+        wait_until("the reader has gone", || {
+            !has_open(shell, &pipe) && children_of(shell).len() == 1
+        });
         drop(lock);
-        let status = add.0.wait().expect("ADD's end can be waited for");
-        assert!(!status.success(), "{plugin}, round {round}: success that nobody read");
+        main.0.wait().expect("the shell's end can be waited for");
+        let answer = place.scratch.join("answer.json");
+        let status = fs::read_to_string(answer).expect("the exit status can be read");
+        assert_ne!(status.trim(), "0", "{plugin}, round {round}: success that nobody read");
         assert_eq!(place.network.reservations(), before, "{plugin}, round {round}");
     }
     place.call("ADD", "orphan").run().ok();
 }
 
 #[test]
-fn stdout_closed_before_the_answer() {
+fn closed_before_the_answer_of_host_local() {
     closed_before_the_answer("host-local");
+}
+
+#[test]
+fn closed_before_the_answer_of_node_local() {
     closed_before_the_answer("node-local");
 }
 
 /// An answer that cannot be written undoes the call; one that can be written anywhere is written.
 fn answer_to_a_file(plugin: &'static str) {
     let place = Place::new(plugin);
-    let full = place.main_plugin("exec \"$IPAM\" >/dev/full").run();
+    let full = place.main_plugin("exec \"$0\" >/dev/full").run();
     assert_ne!(full.exit, Some(0), "{plugin}: success that could not be written");
     assert!(place.network.reservations().is_empty(), "{plugin}: {full:?}");
 
-    let file = place.scratch.join("answer.json");
-    let script = format!("exec \"$IPAM\" >'{}'", file.display());
-    let written = place.main_plugin(&script).run();
+    let written = place.main_plugin("exec \"$0\" >\"$ANSWER\"").run();
     assert_eq!(written.exit, Some(0), "{plugin}: {written:?}");
-    let answer = fs::read_to_string(&file).expect("the answer can be read");
+    let answer =
+        fs::read_to_string(place.scratch.join("answer.json")).expect("the answer can be read");
     let answer: Value = serde_json::from_str(&answer).expect("the answer is JSON");
     assert_eq!(answer["ips"].as_array().map(Vec::len), Some(2), "{plugin}: {answer}");
     assert_eq!(place.network.held_by("orphan", "eth0").len(), 2, "{plugin}");
 
     // Nobody reads /dev/null, but nobody has gone away either.
     assert_eq!(place.call("DEL", "orphan").run().exit, Some(0));
-    assert_eq!(place.main_plugin("exec \"$IPAM\" >/dev/null").run().exit, Some(0));
+    assert_eq!(place.main_plugin("exec \"$0\" >/dev/null").run().exit, Some(0));
     assert_eq!(place.network.held_by("orphan", "eth0").len(), 2, "{plugin}");
 }
 
 #[test]
-fn answers_to_files_and_devices() {
+fn answers_of_host_local_to_files() {
     answer_to_a_file("host-local");
+}
+
+#[test]
+fn answers_of_node_local_to_files() {
     answer_to_a_file("node-local");
 }
 
@@ -357,32 +317,43 @@ fn lock_held_too_long(plugin: &'static str) {
 }
 
 #[test]
-fn a_lock_held_for_longer_than_the_deadline() {
+fn a_lock_held_too_long_for_host_local() {
     lock_held_too_long("host-local");
+}
+
+#[test]
+fn a_lock_held_too_long_for_node_local() {
     lock_held_too_long("node-local");
 }
 
 /// Less than the deadline is waited for; a deadline that is none is refused before anything is done.
-#[test]
-fn the_deadline_is_a_duration() {
-    for plugin in ["host-local", "node-local"] {
-        let mut place = Place::new(plugin);
-        place.config["ipam"]["lockTimeout"] = json!("30s");
-        let lock = place.lock();
-        let mut add = Owned(place.call("ADD", "waits").spawn());
-        place.until_at_lock(add.0.id());
-        drop(lock);
-        let status = add.0.wait().expect("ADD's end can be waited for");
-        assert!(status.success(), "{plugin}: {status}");
-        assert_eq!(place.network.held_by("waits", "eth0").len(), 2);
+fn deadline_is_a_duration(plugin: &'static str) {
+    let mut place = Place::new(plugin);
+    place.config["ipam"]["lockTimeout"] = json!("30s");
+    let lock = place.lock();
+    let mut add = Owned(place.call("ADD", "waits").spawn());
+    place.until_at_lock(add.0.id());
+    drop(lock);
+    let status = add.0.wait().expect("ADD's end can be waited for");
+    assert!(status.success(), "{plugin}: {status}");
+    assert_eq!(place.network.held_by("waits", "eth0").len(), 2);
 
-        for wrong in [json!("soon"), json!("-1s"), json!("5"), json!(true)] {
-            let mut place = Place::new(plugin);
-            place.config["ipam"]["lockTimeout"] = wrong.clone();
-            let (code, text) = place.call("ADD", "c1").run().error();
-            assert_eq!(code, 7, "{plugin}, {wrong}: {text}");
-            assert!(text.contains("lockTimeout"), "{plugin}, {wrong}: {text}");
-            assert!(!place.network.path().exists(), "{plugin}, {wrong}: something was made");
-        }
+    for wrong in [json!("soon"), json!("-1s"), json!("5"), json!(true)] {
+        let mut place = Place::new(plugin);
+        place.config["ipam"]["lockTimeout"] = wrong.clone();
+        let (code, text) = place.call("ADD", "c1").run().error();
+        assert_eq!(code, 7, "{plugin}, {wrong}: {text}");
+        assert!(text.contains("lockTimeout"), "{plugin}, {wrong}: {text}");
+        assert!(!place.network.path().exists(), "{plugin}, {wrong}: something was made");
     }
+}
+
+#[test]
+fn the_deadline_of_host_local_is_a_duration() {
+    deadline_is_a_duration("host-local");
+}
+
+#[test]
+fn the_deadline_of_node_local_is_a_duration() {
+    deadline_is_a_duration("node-local");
 }

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use support::{
-    NetworkDir, Node, Outcome, binary, have, is_root, make_root, reference, skip_unless, wait_until,
+    NetworkDir, Node, Outcome, assert_nothing_reserved, binary, have, is_root, make_root,
+    reference, skip_unless, wait_until,
 };
 
 const CONTAINERS_CONF: &str = r#"
@@ -134,8 +135,8 @@ impl Podman {
     }
 
     fn assert_nothing_allocated(&self) {
-        self.pods().assert_empty();
-        self.storage().assert_empty();
+        assert_nothing_reserved(&self.pods());
+        assert_nothing_reserved(&self.storage());
     }
 }
 
@@ -209,7 +210,11 @@ fn static_addresses_are_given_once() {
     // Both failed in IPv4 only; the IPv6 addresses of their calls are free again.
     assert_eq!(podman.pods().reservations().len(), 2);
 
-    podman.ok(&["rm", "--force", "--time", "0", "wanted"]);
+    podman.container("dual", &["pods:ip=10.1.7.78,ip=fd00:10:1:7::78"]);
+    let both = [address("10.1.7.78"), address("fd00:10:1:7::78")];
+    assert_eq!(podman.addresses("dual", "pods"), both);
+
+    podman.ok(&["rm", "--force", "--time", "0", "wanted", "dual"]);
     podman.container("next", &["pods:ip=10.1.7.77"]);
     podman.ok(&["rm", "--force", "--time", "0", "next"]);
     podman.assert_nothing_allocated();
@@ -229,7 +234,7 @@ fn a_container_on_two_networks() {
     podman.ok(&["exec", "one", "ping", "-c", "1", "-w", "20", "10.2.0.20"]);
 
     podman.ok(&["rm", "--force", "--time", "0", "both"]);
-    podman.pods().assert_empty();
+    assert_nothing_reserved(&podman.pods());
     assert_eq!(podman.storage().reservations().len(), 1);
     podman.ok(&["rm", "--force", "--time", "0", "one"]);
     podman.assert_nothing_allocated();
@@ -258,7 +263,7 @@ fn killed_containers_leave_nothing() {
     podman.kill(&state["Pid"]);
     assert_eq!(podman.pods().held_by(&orphan, "eth0").len(), 2);
     podman.ok(&["rm", "--force", "--time", "0", "killed", "orphan"]);
-    podman.storage().assert_empty();
+    assert_nothing_reserved(&podman.storage());
     assert_eq!(podman.pods().reservations().len(), 2);
     assert_eq!(podman.pods().held_by(&other, "eth0").len(), 2);
 

@@ -178,6 +178,16 @@ impl Drop for Node {
     }
 }
 
+/// Asserts that nothing is reserved in a network's directory, and that nothing else was left there.
+/// The node's index may stay, which node-local pins beside its reservations: it holds no address.
+pub fn assert_nothing_reserved(network: &NetworkDir) {
+    let held = network.reservations();
+    assert!(held.is_empty(), "still reserved in {}: {held:?}", network.path().display());
+    let mut strangers = network.strangers();
+    strangers.retain(|name| name != "node-index");
+    assert_eq!(strangers, [] as [String; 0], "left behind in {}", network.path().display());
+}
+
 /// Removes a control group and those below it.
 fn remove_group(group: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(group)? {

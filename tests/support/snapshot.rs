@@ -46,6 +46,13 @@ impl Snapshot {
         all
     }
 
+    /// The same without directories: an empty one more is no trace of anything.
+    #[must_use]
+    pub fn without_directories(mut self) -> Self {
+        self.entries.retain(|_, entry| entry.content != Content::Directory);
+        self
+    }
+
     /// The names, below the top, of what is not a directory.
     pub fn files(&self) -> Vec<&Path> {
         self.entries

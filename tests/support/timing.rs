@@ -66,7 +66,7 @@ impl TimedCall {
         }
         let mut command = self.command(&program("strace"), id)?;
         command
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=exit_group"])
+            .args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=exit_group"])
             .args(["-e", "inject=exit_group:delay_enter=30000", "--"])
             .arg(&self.binary);
         let binary = fs::canonicalize(&self.binary)?;

@@ -108,7 +108,7 @@ impl DirStore {
     }
 
     /// Opens and locks the directory; `None` if there is none and none is to be made.
-    fn open(&self, make: bool) -> Result<Option<Open>, StoreError> {
+    fn open(&mut self, make: bool) -> Result<Option<Open>, StoreError> {
         for _ in 0..ATTEMPTS {
             let files = match Files::open(&self.path) {
                 Ok(Some(files)) => files,
@@ -142,7 +142,10 @@ impl DirStore {
             let stat = files.stat()?;
             let shared = self.location.shared.unwrap_or_else(|| files.on_network());
             let pending = Pending::new(&self.state.volatile, &stat);
-            pending.recover(&files)?;
+            if let Err(error) = pending.recover(&files) {
+                // The names stay taken, and the note stays for a later call.
+                self.warnings.push(format!("the rest of a killed call stays: {error}"));
+            }
             return Ok(Some(Open { files, pending, shared, _lock: lock }));
         }
         Err(StoreError::Unstable { path: self.path.clone() })
@@ -351,9 +354,14 @@ impl DirStore {
     fn remove(&self, open: &Open, mut known: Known, stale: &[Addr]) -> Result<(), StoreError> {
         // What belongs to one attachment goes together, too: a killed DEL is finished by the next call.
         let noted = stale.len() > 1 && self.note_removal(open, stale);
-        known.remove(&open.files, stale)?;
+        let removed = known.remove(&open.files, stale);
         if noted {
-            open.pending.clear()?;
+            // Also after a failure: the runtime knows of that one, and will ask again.
+            let cleared = open.pending.clear();
+            removed?;
+            cleared?;
+        } else {
+            removed?;
         }
         if known.is_empty() {
             open.files.remove(PIN)?;

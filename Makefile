@@ -1,0 +1,114 @@
+# Everything that is done with this repository. `make` alone says what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.ONESHELL:
+.PHONY: help build deps fmt lint test test-long bench demo fuzz install clean
+
+CARGO ?= cargo
+DESTDIR ?=
+BINDIR ?= /opt/cni/bin
+# For all fuzz targets together.
+FUZZ_SECONDS ?= 90
+
+BINARIES := host-local node-local
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+BUILD_DIR := $(or $(CARGO_TARGET_DIR),target)
+TEST_LOG := $(BUILD_DIR)/test.log
+
+# Static binaries. The flag is given for the target, and the target is named, because procedural
+# macros are loaded by the compiler and cannot be static: flags for a named target leave them alone.
+# RUSTFLAGS from outside would silently replace it.
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static'
+
+DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
+TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
+	protobuf-compiler nftables iptables strace e2fsprogs
+
+# A binary that is running cannot be written to, but its name can be given to another file.
+# $(call put,FROM,TO)
+put = install -m 755 $(1) $(2).new; mv -f $(2).new $(2)
+
+# Tests are built for the development profile: they drive the release binaries of `make build`, so
+# that what is tested is what is installed, and their own speed matters less than building them.
+# $(call run-tests,ARGUMENTS)
+define run-tests
+status=0
+$(CARGO) test --workspace --no-fail-fast $(1) 2>&1 | tee $(TEST_LOG) || status=$$?
+skipped=$$(grep -o 'SKIPPED .*' $(TEST_LOG) | sort -u || true)
+printf '\nSkipped: %s\n' "$$(grep -c . <<<"$$skipped" || true)"
+[[ -z $$skipped ]] || printf '  %s\n' "$${skipped//$$'\n'/$$'\n  '}"
+exit $$status
+endef
+
+help: ## Says what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do
+		printf '  make %-10s %s\n' "$$target" "$$text"
+	done
+
+build: ## Builds static release binaries into target/release
+	@echo 'Building $(BINARIES) for $(HOST)'
+	$(STATIC) $(CARGO) build --release --target $(HOST) $(addprefix --package=,$(BINARIES))
+	mkdir -p target/release
+	for name in $(BINARIES); do
+		$(call put,$(BUILD_DIR)/$(HOST)/release/$$name,target/release/$$name)
+	done
+
+deps: ## Installs what the tests need (Debian, as root; else says what is missing)
+	@tests/scripts/deps.sh $(TEST_PACKAGES)
+
+fmt: ## Formats the sources
+	$(CARGO) fmt --all
+
+lint: ## Looks at formatting, clippy's lints and, if it is there, shellcheck's
+	@echo 'Linting'
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	if [[ -n $$(type -P shellcheck) ]]; then shellcheck tests/scripts/*.sh .ci/run; fi
+
+test: deps lint build ## Everything: lint, build, documentation, tests
+	@echo 'Documenting'
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	echo 'Testing'
+	$(call run-tests,)
+
+test-long: test ## The same, then what takes minutes, then fuzzing where that is possible
+	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1
+	echo 'Testing what takes minutes'
+	$(call run-tests,-- --ignored)
+
+bench: build ## Measures the plugins beside the reference
+	@$(CARGO) bench --package plat-tests
+
+demo: ## Two nodes, four pods, one configuration: shows it all and removes it again (as root)
+	@tests/scripts/deps.sh $(DEMO_PACKAGES)
+	$(MAKE) --no-print-directory build
+	tests/scripts/demo.sh
+
+fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and cargo-fuzz)
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then
+		echo 'Fuzzing needs: rustup toolchain install nightly; cargo install cargo-fuzz'
+		exit $(if $(FUZZ_OPTIONAL),0,1)
+	fi
+	targets=$$($(CARGO) +nightly fuzz list)
+	seconds=$$(($(FUZZ_SECONDS) / $$(wc -w <<<"$$targets")))
+	for target in $$targets; do
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time="$$seconds"
+	done
+
+install: ## Installs the binaries that were built into DESTDIR/BINDIR (BINDIR=/opt/cni/bin)
+	@for name in $(BINARIES); do
+		[[ -x target/release/$$name ]] || { echo "target/release/$$name is not there: make build"; exit 1; }
+	done
+	install -d '$(DESTDIR)$(BINDIR)'
+	for name in $(BINARIES); do
+		$(call put,target/release/$$name,'$(DESTDIR)$(BINDIR)'/$$name)
+		echo "$(DESTDIR)$(BINDIR)/$$name"
+	done
+
+clean: ## Removes what was built
+	@$(CARGO) clean
+	rm -rf fuzz/target target/release
