@@ -69,14 +69,15 @@ lint: ## Looks at formatting, clippy's lints and, if it is there, shellcheck's
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	if [[ -n $$(type -P shellcheck) ]]; then shellcheck tests/scripts/*.sh .ci/run; fi
 
-test: deps lint build ## Everything: lint, build, documentation, tests
+test: deps lint build ## Everything: lint, build, documentation, fuzzing where nightly Rust is there, tests
 	@echo 'Documenting'
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1
 	echo 'Testing'
 	$(call run-tests,)
 
-test-long: test ## The same, then what takes minutes, then fuzzing where that is possible
-	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1
+test-long: test ## The same, then what takes minutes
+	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_SECONDS=1500
 	echo 'Testing what takes minutes'
 	$(call run-tests,-- --ignored)
 
@@ -89,14 +90,21 @@ demo: ## Two nodes, four pods, one configuration: shows it all and removes it ag
 	tests/scripts/demo.sh
 
 fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and cargo-fuzz)
-	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then
-		echo 'Fuzzing needs: rustup toolchain install nightly; cargo install cargo-fuzz'
+	@if ! $(CARGO) +nightly --version >/dev/null 2>&1; then
+		echo 'Fuzzing needs a nightly toolchain: rustup toolchain install nightly'
 		exit $(if $(FUZZ_OPTIONAL),0,1)
 	fi
-	targets=$$($(CARGO) +nightly fuzz list)
-	seconds=$$(($(FUZZ_SECONDS) / $$(wc -w <<<"$$targets")))
-	for target in $$targets; do
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time="$$seconds"
+	if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then
+		$(CARGO) install cargo-fuzz --locked
+	fi
+	mapfile -t targets < <($(CARGO) +nightly fuzz list)
+	echo "Fuzzing $${targets[*]}"
+	for target in "$${targets[@]}"; do
+		# What is found on the way goes to a folder that is not kept; see fuzz/README.md.
+		mkdir -p "fuzz/target/corpus/$$target"
+		$(CARGO) +nightly fuzz run --sanitizer none "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
+			-dict="fuzz/dict/$$target.dict" -max_total_time=$$(($(FUZZ_SECONDS) / $${#targets[@]})) \
+			-timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1
 	done
 
 install: ## Installs the binaries that were built into DESTDIR/BINDIR (BINDIR=/opt/cni/bin)

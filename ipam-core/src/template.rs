@@ -181,6 +181,7 @@ fn render_range(
         remove(&mut object, "rangeEnd");
         object.insert("rangeEnd".to_owned(), Value::String(end.to_string()));
     }
+    refuse_wrapped(range, node)?;
     let depends = |key: &str| -> Result<bool, ConfigError> {
         let Some(at) = range.get(key)? else { return Ok(false) };
         Ok(fill(&at, key, node)? != fill(&at, key, &other(node))?)
@@ -209,6 +210,29 @@ fn other(node: &NodeIdentity) -> NodeIdentity {
 
 fn with_index(node: &NodeIdentity, index: u32) -> NodeIdentity {
     NodeIdentity { index, ..node.clone() }
+}
+
+/// One octet tells 256 nodes apart: a range made with `{i%256}` alone is that of a node 256 before.
+fn refuse_wrapped(range: &At<'_>, node: &NodeIdentity) -> Result<(), ConfigError> {
+    let Some(before) = node.index.checked_sub(256).map(|index| with_index(node, index)) else {
+        return Ok(());
+    };
+    let mut changes = false;
+    for key in ["subnet", "rangeStart", "rangeEnd", "carve"] {
+        let Some(at) = range.get(key)? else { continue };
+        // A carved subnet is computed, and always another one.
+        if key == "carve" || fill(&at, key, node)? != fill(&at, key, &before)? {
+            return Ok(());
+        }
+        changes |= fill(&at, key, node)? != fill(&at, key, &other(node))?;
+    }
+    if !changes {
+        return Ok(());
+    }
+    Err(range.wrong(
+        format!("{range}: index {} gives the range of index {}", node.index, before.index),
+        "both {i/256} and {i%256} in the address, or \"carve\"",
+    ))
 }
 
 /// The address before the next node's first, if the range would otherwise run into it.

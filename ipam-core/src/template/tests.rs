@@ -127,6 +127,24 @@ fn a_range_ends_before_the_next_nodes() {
 }
 
 #[test]
+fn an_index_that_comes_round_is_refused() {
+    for range in [
+        json!({"subnet": "11.0.{i%256}.0/24"}),
+        json!({"subnet": "15.0.0.0/16", "rangeStart": "15.0.{i%256}.0"}),
+    ] {
+        let ipam = json!({"ranges": [[range]]});
+        assert!(sets(&ipam, 4).is_ok());
+        assert_eq!(
+            text(&ipam, 260),
+            "error: ipam.ranges[0][0]: index 260 gives the range of index 4"
+        );
+    }
+    assert!(sets(&json!({"subnet": "11.{i/256}.{i%256}.0/24"}), 260).is_ok());
+    assert!(sets(&json!({"subnet": "11.0.0.0/24"}), 260).is_ok());
+    assert!(sets(&json!({"carve": {"pool": "10.0.0.0/8", "prefix": 24}}), 260).is_ok());
+}
+
+#[test]
 fn errors_show_what_came_out() {
     let ipam = json!({"ranges": [[{"subnet": "11.0.%.0/24"}]]});
     assert_eq!(text(&ipam, 256), "error: invalid CIDR address: 11.0.256.0/24");
