@@ -102,9 +102,12 @@ fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and carg
 	for target in "$${targets[@]}"; do
 		# What is found on the way goes to a folder that is not kept; see fuzz/README.md.
 		mkdir -p "fuzz/target/corpus/$$target"
+		log="fuzz/target/$$target.log"
 		$(CARGO) +nightly fuzz run --sanitizer none "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
 			-dict="fuzz/dict/$$target.dict" -max_total_time=$$(($(FUZZ_SECONDS) / $${#targets[@]})) \
-			-timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1
+			-timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 >"$$log" 2>&1 \
+			|| { tail -n 60 "$$log"; echo "$$target: an input broke something, see above and fuzz/artifacts"; exit 1; }
+		printf '  %-12s %s inputs\n' "$$target" "$$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log")"
 	done
 
 install: ## Installs the binaries that were built into DESTDIR/BINDIR (BINDIR=/opt/cni/bin)

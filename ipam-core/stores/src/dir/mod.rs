@@ -96,17 +96,6 @@ impl DirStore {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Whether other nodes may use the directory. GC frees nothing there.
-    ///
-    /// # Errors
-    /// If the directory cannot be opened.
-    pub fn is_shared(&self) -> Result<bool, StoreError> {
-        match self.location.shared {
-            Some(shared) => Ok(shared),
-            None => Ok(Files::open(&self.path)?.is_some_and(|files| files.on_network())),
-        }
-    }
-
     /// Opens and locks the directory; `None` if there is none and none is to be made.
     fn open(&mut self, make: bool) -> Result<Option<Open>, StoreError> {
         for _ in 0..ATTEMPTS {

@@ -11,8 +11,9 @@ never touched.
 The note lies in the volatile state directory: after a reboot nobody is alive who could hold a part.
 */
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ipam_core::addr::Addr;
@@ -46,7 +47,14 @@ impl Pending {
         let text: String = planned.iter().map(Planned::line).collect();
         let write = || -> Option<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(self.path.parent()?).ok()?;
-            fs::write(&self.path, text.as_bytes()).ok()
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&self.path)
+                .ok()?;
+            file.write_all(text.as_bytes()).ok()
         };
         write().is_some()
     }
