@@ -14,7 +14,7 @@ const LONGEST_ERROR: usize = 1024;
 
 /// Reads the input as a network configuration.
 ///
-/// What DEL reads of it is what ADD reads; ranges hold what [`ranges::check`] says; an accepted one, written
+/// What DEL reads of it is what ADD reads; ranges hold what `ranges::check` says; an accepted one, written
 /// again from what was understood, is understood as the same; an error is short and names a place.
 pub fn config(input: &[u8]) {
     let Ok(net) = serde_json::from_slice::<Value>(input) else { return };

@@ -1,5 +1,6 @@
 //! What a node makes of a template.
 
+use ipam_core::addr::Interval;
 use ipam_core::config::Config;
 use ipam_core::node::NodeIdentity;
 use ipam_core::range::{Range, RangeSet};
@@ -20,8 +21,8 @@ const LITERAL_KEYS: &[&str] = &["type", "cfg", "cfgDir", "hostname", "index", "d
 /// missing, as where a section has ranges of its own.
 ///
 /// What the section says stays; the same input gives the same; no address is left with a placeholder; what
-/// comes out is refused or has the ranges of [`ranges::check`]; a range without an end of its own does not
-/// reach into the next node's.
+/// comes out is refused or has the ranges of `ranges::check`; a range without an end of its own does not
+/// reach into the next node's, and none that depends on the index comes round.
 pub fn template(input: &[u8]) {
     let Ok(case) = serde_json::from_slice::<Value>(input) else { return };
     let Some(index) = case.get("index").and_then(Value::as_u64) else { return };
@@ -42,10 +43,12 @@ pub fn template(input: &[u8]) {
         }
         None => ipam.clone(),
     };
-    let own = sets_of(&section, index, name);
-    let next = index.checked_add(1).and_then(|next| sets_of(&section, next, name));
-    if let (Some(own), Some(next)) = (own, next) {
+    let of = |more: u32| sets_of(&section, index.checked_add(more)?, name);
+    if let (Some(own), Some(next)) = (of(0), of(1)) {
         check_neighbours(&section, &own, &next);
+        if let Some(far) = of(256) {
+            check_far(&own, &next, &far);
+        }
     }
 }
 
@@ -100,6 +103,16 @@ fn check_filled(value: &Value, key: Option<&str>) {
             }
         }
         _ => {}
+    }
+}
+
+/// A range that is another one on the next node is another one, too, where an octet comes round.
+fn check_far(own: &[RangeSet], next: &[RangeSet], far: &[RangeSet]) {
+    let intervals = |sets: &[RangeSet]| -> Vec<Interval> {
+        sets.iter().flat_map(RangeSet::ranges).map(Range::interval).collect()
+    };
+    for ((own, next), far) in intervals(own).into_iter().zip(intervals(next)).zip(intervals(far)) {
+        assert!(own == next || own != far, "{own} is the range of a node 256 further on, too");
     }
 }
 
