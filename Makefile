@@ -13,7 +13,7 @@ BINDIR ?= /opt/cni/bin
 # For all fuzz targets together.
 FUZZ_SECONDS ?= 90
 
-BINARIES := host-local node-local
+BINARIES := host-local node-local plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BUILD_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEST_LOG := $(BUILD_DIR)/test.log
@@ -24,9 +24,11 @@ TEST_LOG := $(BUILD_DIR)/test.log
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static'
 
+# plat speaks CRI; its messages are compiled from their description.
+BUILD_PACKAGES := gcc libc6-dev protobuf-compiler
 DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
 TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
-	protobuf-compiler nftables iptables strace e2fsprogs
+	nftables iptables strace e2fsprogs sqlite3
 
 # A binary that is running cannot be written to, but its name can be given to another file.
 # $(call put,FROM,TO)
@@ -50,7 +52,8 @@ help: ## Says what there is
 	done
 
 build: ## Builds static release binaries into target/release
-	@echo 'Building $(BINARIES) for $(HOST)'
+	@tests/scripts/deps.sh $(BUILD_PACKAGES)
+	echo 'Building $(BINARIES) for $(HOST)'
 	$(STATIC) $(CARGO) build --release --target $(HOST) $(addprefix --package=,$(BINARIES))
 	mkdir -p target/release
 	for name in $(BINARIES); do
@@ -58,7 +61,7 @@ build: ## Builds static release binaries into target/release
 	done
 
 deps: ## Installs what the tests need (Debian, as root; else says what is missing)
-	@tests/scripts/deps.sh $(TEST_PACKAGES)
+	@tests/scripts/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 fmt: ## Formats the sources
 	$(CARGO) fmt --all

@@ -1,7 +1,7 @@
 //! A configuration that is accepted means the same when it is written again.
 
 use ipam_core::addr::{Addr, Cidr, Interval};
-use ipam_core::config::{Config, Place, Route};
+use ipam_core::config::{Config, Place, Route, StoreKind};
 use ipam_core::range::{Range, RangeSet};
 use serde_json::{Map, Value, json};
 
@@ -74,6 +74,10 @@ fn print(config: &Config, version: Option<&Value>) -> Value {
             "resolvConf": config.resolv_conf,
             // It changes nothing where both ends and the gateway are given.
             "smallSubnets": true,
+            "strategy": config.policy.strategy.as_str(),
+            "cooldown": format!("{}ms", config.policy.cooldown.as_millis()),
+            "store": config.place.store.map(StoreKind::as_str),
+            "database": config.place.database,
             "dataDir": config.place.data_dir,
             "shared": config.place.shared,
             "lockTimeout": timeout,

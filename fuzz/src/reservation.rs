@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ipam_core::addr::{Addr, Cidr};
 use ipam_core::allocator::{Repeat, Request};
+use ipam_core::config::Owner;
 use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Network};
+use ipam_core::policy::Policy;
 use ipam_core::range::{RangeSet, RangeSpec};
 use ipam_core::store::{Record, ReserveError, Store};
 use ipam_stores::{DirStore, Location, StateDirs};
@@ -235,7 +237,8 @@ impl Directory {
         if holder.is_some() {
             assert_eq!(files.get(&addr(SUBJECT)).map(Vec::as_slice), Some(content));
         }
-        assert_eq!(store.first_exhausted(&self.sets).expect("the directory can be read"), Some(0));
+        let exhausted = store.first_exhausted(&self.sets, Duration::ZERO);
+        assert_eq!(exhausted.expect("the directory can be read"), Some((0, None)));
     }
 
     /// One address, or none if the store refuses.
@@ -246,7 +249,15 @@ impl Directory {
         requested: &[Addr],
     ) -> Option<Addr> {
         let sets = &self.sets;
-        let request = Request { attachment, sets, requested, repeat: Repeat::Refuse, pin: None };
+        let request = Request {
+            attachment,
+            sets,
+            requested,
+            repeat: Repeat::Refuse,
+            pin: None,
+            policy: Policy::default(),
+            owner: &Owner::default(),
+        };
         match store.reserve(&request, &mut || true) {
             Ok(choices) => {
                 let given: Vec<Addr> = choices.iter().map(|choice| choice.addr).collect();

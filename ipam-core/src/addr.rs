@@ -27,6 +27,14 @@ impl Family {
         }
     }
 
+    /// Every address of the family.
+    pub const fn whole(self) -> Interval {
+        Interval {
+            first: Addr { family: self, number: 0 },
+            last: Addr { family: self, number: self.max() },
+        }
+    }
+
     /// The highest address of the family, as a number.
     const fn max(self) -> u128 {
         match self {

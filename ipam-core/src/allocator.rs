@@ -7,9 +7,12 @@ all range sets, so that an ADD is all or nothing over all address families.
 */
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::addr::{Addr, Interval};
-use crate::identity::{Attachment, ContainerId};
+use crate::config::Owner;
+use crate::identity::{Attachment, ContainerId, PodInterface};
+use crate::policy::{Policy, Strategy};
 use crate::range::RangeSet;
 
 /// What to do when an attachment that holds addresses is added again.
@@ -35,6 +38,38 @@ pub struct Request<'a> {
     pub repeat: Repeat,
     /// The node index that the sets were made with, where they were.
     pub pin: Option<u32>,
+    /// How addresses are chosen.
+    pub policy: Policy,
+    /// The pod, where the runtime told it.
+    pub owner: &'a Owner,
+}
+
+impl Request<'_> {
+    /// Who gets a sticky address, where the strategy is that and the pod is known.
+    pub fn sticky(&self) -> Option<PodInterface> {
+        let sticky = self.policy.strategy == Strategy::Sticky;
+        PodInterface::of(self.owner, &self.attachment.ifname).filter(|_| sticky)
+    }
+}
+
+/// Whether an address can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupancy {
+    /// Nobody has it.
+    Free,
+    /// Somebody has it.
+    Held,
+    /// It was freed and rests for so much longer.
+    Cooling(Duration),
+}
+
+/// Free addresses of a set that rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resting {
+    /// How many, at least.
+    pub count: usize,
+    /// When the first one is free again.
+    pub soonest: Duration,
 }
 
 /// One address of a decision.
@@ -59,13 +94,13 @@ pub trait View {
     /// If the store cannot be read.
     fn held(&mut self, attachment: &Attachment) -> Result<Vec<Held>, Self::Error>;
 
-    /// Whether nobody holds the address.
+    /// Whether the address can be had.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn is_free(&mut self, addr: Addr) -> Result<bool, Self::Error>;
+    fn occupancy(&mut self, addr: Addr) -> Result<Occupancy, Self::Error>;
 
-    /// The lowest address of the interval that nobody holds.
+    /// The lowest address of the interval that is free.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -76,6 +111,22 @@ pub trait View {
     /// # Errors
     /// If the store cannot be read.
     fn last_reserved(&mut self, set: usize) -> Result<Option<Addr>, Self::Error>;
+
+    /// The addresses that the pod's interface had last. None where the store keeps no such memory.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn remembered(&mut self, _pod: &PodInterface) -> Result<Vec<Addr>, Self::Error> {
+        Ok(Vec::new())
+    }
+
+    /// What rests in a set. Nothing where the store lets nothing rest.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn resting(&mut self, _set: &RangeSet) -> Result<Option<Resting>, Self::Error> {
+        Ok(None)
+    }
 }
 
 /// An address that an attachment holds.
@@ -136,6 +187,17 @@ pub enum Refusal {
         set: usize,
         /// The set, as text.
         ranges: String,
+        /// What is free but rests.
+        resting: Option<Resting>,
+    },
+    /// The requested address was freed a short while ago.
+    Cooling {
+        /// The position of the range set.
+        set: usize,
+        /// The address.
+        addr: Addr,
+        /// For how much longer it rests.
+        remaining: Duration,
     },
     /// Requested addresses that lie in no set, or are second ones for a set.
     Unused(Vec<Addr>),
@@ -151,7 +213,7 @@ pub enum Refusal {
 impl Refusal {
     /// Whether trying again later may help, with nothing changed in the configuration.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Exhausted { .. } | Self::Taken { .. })
+        matches!(self, Self::Exhausted { .. } | Self::Taken { .. } | Self::Cooling { .. })
     }
 
     /// What to do about it.
@@ -164,6 +226,10 @@ impl Refusal {
             Self::Gateway { .. } => "request another address, or give the range another gateway",
             Self::Excluded { .. } => "request another address, or take it out of exclude",
             Self::Taken { .. } => "request another address, or wait until its holder is deleted",
+            Self::Cooling { .. } => "request another address, or wait until its cooldown is over",
+            Self::Exhausted { resting: Some(_), .. } => {
+                "wait until the cooldown of the freed addresses is over, shorten it, or add a range"
+            }
             Self::Exhausted { .. } => {
                 "every address of the set is held or excluded: wait for a DEL, run GC, or add a range"
             }
@@ -204,9 +270,18 @@ impl fmt::Display for Refusal {
                 "failed to allocate for range {set}: requested IP address {addr} is not available in \
                  range set {ranges}"
             ),
-            Self::Exhausted { set, ranges } => write!(
+            Self::Exhausted { set, ranges, resting } => {
+                write!(
+                    f,
+                    "failed to allocate for range {set}: no IP addresses available in range set: {ranges}"
+                )?;
+                resting.map_or(Ok(()), |resting| write!(f, " ({resting})"))
+            }
+            Self::Cooling { set, addr, remaining } => write!(
                 f,
-                "failed to allocate for range {set}: no IP addresses available in range set: {ranges}"
+                "failed to allocate for range {set}: requested IP address {addr} is cooling down for \
+                 another {}",
+                seconds(*remaining)
             ),
             Self::Unused(addrs) => {
                 write!(f, "failed to allocate all requested IPs: {}", joined(addrs))
@@ -217,6 +292,21 @@ impl fmt::Display for Refusal {
             ),
         }
     }
+}
+
+impl fmt::Display for Resting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cooling down, the first is free in {}", self.count, seconds(self.soonest))
+    }
+}
+
+/// A time to wait, rounded up: what is told to wait for that long has waited long enough.
+fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis().div_ceil(100);
+    if tenths < 100 && !tenths.is_multiple_of(10) {
+        return format!("{}.{} s", tenths / 10, tenths % 10);
+    }
+    format!("{} s", time.as_millis().div_ceil(1000))
 }
 
 /// How many addresses an error names.
@@ -298,31 +388,50 @@ fn choose<V: View>(
 ) -> Result<Addr, Undecided<V::Error>> {
     let in_set = held.iter().find(|held| set.range_of(held.addr).is_some());
     let asked = take_for(set, wanted);
+    let own = match request.sticky() {
+        Some(pod) => view.remembered(&pod).map_err(Undecided::View)?,
+        None => Vec::new(),
+    };
     if let Some(addr) = asked {
-        requested(i, set, addr, view)?;
+        requested(i, set, addr, &own, view)?;
     }
     if let Some(held) = in_set {
         return Err(duplicate(request, i, held.addr).into());
     }
-    asked.map_or_else(|| next_free(i, set, view), Ok)
+    if let Some(addr) = asked {
+        return Ok(addr);
+    }
+    for addr in own {
+        let may = set.range_of(addr).is_some_and(|range| range.may_hand_out(addr));
+        if may && view.occupancy(addr).map_err(Undecided::View)? != Occupancy::Held {
+            return Ok(addr);
+        }
+    }
+    next_free(i, set, request.policy.strategy, view)
 }
 
 fn duplicate(request: &Request<'_>, set: usize, addr: Addr) -> Refusal {
     Refusal::Duplicate { set, addr, container: request.attachment.container.clone() }
 }
 
-/// The first set that has no free address, if any.
+/// The first set that has no free address, if any, and what rests in it.
 ///
 /// # Errors
 /// The view's error.
 pub fn first_exhausted<V: View>(
     sets: &[RangeSet],
     view: &mut V,
-) -> Result<Option<usize>, V::Error> {
+) -> Result<Option<(usize, Option<Resting>)>, V::Error> {
     for (i, set) in sets.iter().enumerate() {
-        match next_free(i, set, view) {
+        match next_free(i, set, Strategy::Lowest, view) {
             Ok(_) => {}
-            Err(Undecided::Refused { .. }) => return Ok(Some(i)),
+            Err(Undecided::Refused { refusal, .. }) => {
+                let resting = match refusal {
+                    Refusal::Exhausted { resting, .. } => resting,
+                    _ => None,
+                };
+                return Ok(Some((i, resting)));
+            }
             Err(Undecided::View(error)) => return Err(error),
         }
     }
@@ -339,6 +448,7 @@ fn requested<V: View>(
     i: usize,
     set: &RangeSet,
     addr: Addr,
+    own: &[Addr],
     view: &mut V,
 ) -> Result<(), Undecided<V::Error>> {
     let range = set.range_of(addr);
@@ -348,21 +458,31 @@ fn requested<V: View>(
     if !range.is_some_and(|range| range.may_hand_out(addr)) {
         return Err(Refusal::Excluded { set: i, addr }.into());
     }
-    if view.is_free(addr).map_err(Undecided::View)? {
-        Ok(())
-    } else {
-        Err(Refusal::Taken { set: i, addr, ranges: set.to_string() }.into())
+    match view.occupancy(addr).map_err(Undecided::View)? {
+        Occupancy::Free => Ok(()),
+        Occupancy::Cooling(_) if own.contains(&addr) => Ok(()),
+        Occupancy::Cooling(remaining) => Err(Refusal::Cooling { set: i, addr, remaining }.into()),
+        Occupancy::Held => Err(Refusal::Taken { set: i, addr, ranges: set.to_string() }.into()),
     }
 }
 
-fn next_free<V: View>(i: usize, set: &RangeSet, view: &mut V) -> Result<Addr, Undecided<V::Error>> {
-    let last = view.last_reserved(i).map_err(Undecided::View)?;
+fn next_free<V: View>(
+    i: usize,
+    set: &RangeSet,
+    strategy: Strategy,
+    view: &mut V,
+) -> Result<Addr, Undecided<V::Error>> {
+    let last = match strategy {
+        Strategy::Lowest => None,
+        Strategy::Next | Strategy::Sticky => view.last_reserved(i).map_err(Undecided::View)?,
+    };
     for interval in set.search_order(last) {
         if let Some(addr) = view.first_free(interval).map_err(Undecided::View)? {
             return Ok(addr);
         }
     }
-    Err(Refusal::Exhausted { set: i, ranges: set.to_string() }.into())
+    let resting = view.resting(set).map_err(Undecided::View)?;
+    Err(Refusal::Exhausted { set: i, ranges: set.to_string(), resting }.into())
 }
 
 /// The answer to an attachment that holds something already: exactly that, or a refusal.
@@ -423,14 +543,15 @@ mod tests {
             Ok(self.records.values().copied().collect())
         }
 
-        fn is_free(&mut self, addr: Addr) -> Result<bool, Infallible> {
-            Ok(!self.records.contains_key(&addr) && !self.others.contains(&addr))
+        fn occupancy(&mut self, addr: Addr) -> Result<Occupancy, Infallible> {
+            let held = self.records.contains_key(&addr) || self.others.contains(&addr);
+            Ok(if held { Occupancy::Held } else { Occupancy::Free })
         }
 
         fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Infallible> {
             Ok((0..interval.count())
                 .map(|i| interval.first().offset(i).unwrap())
-                .find(|addr| self.is_free(*addr).unwrap()))
+                .find(|addr| self.occupancy(*addr).unwrap() == Occupancy::Free))
         }
 
         fn last_reserved(&mut self, set: usize) -> Result<Option<Addr>, Infallible> {
@@ -469,6 +590,8 @@ mod tests {
             requested: &requested,
             repeat,
             pin: None,
+            policy: Policy::default(),
+            owner: &Owner::default(),
         };
         match decide(&request, table) {
             Ok(choices) => Ok(choices.iter().map(|choice| choice.addr.to_string()).collect()),

@@ -8,6 +8,8 @@ and network names, and the reference's for interface names.
 
 use std::fmt;
 
+use crate::config::Owner;
+
 /// A text that is no such name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -99,6 +101,23 @@ name!(
     }
 );
 
+name!(
+    /// One IPAM of a node: the plugin's type (`node-local`), with its pool or its position in a chain where
+    /// one attachment may be served by several (`etcd-pool/pods`, `node-local@1`). Rows of different
+    /// instances never meet.
+    Instance,
+    |text: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-/@".contains(&b);
+        match text.bytes().next() {
+            None => Err(NameError::Empty),
+            Some(first) if !first.is_ascii_alphanumeric() || !text.bytes().all(plain) => {
+                Err(NameError::Characters)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+);
+
 /// One interface of one container: what holds addresses in a network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attachment {
@@ -111,6 +130,26 @@ pub struct Attachment {
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.container, self.ifname)
+    }
+}
+
+/// An interface of a pod: what gets its address again under [`crate::policy::Strategy::Sticky`]. Unlike the
+/// container ID it is the same after a restart of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodInterface {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The interface.
+    pub ifname: IfName,
+}
+
+impl PodInterface {
+    /// The interface of the pod, where namespace and name are known.
+    pub fn of(owner: &Owner, ifname: &IfName) -> Option<Self> {
+        let (namespace, name) = (owner.namespace.clone()?, owner.name.clone()?);
+        Some(Self { namespace, name, ifname: ifname.clone() })
     }
 }
 

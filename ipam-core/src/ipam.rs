@@ -4,8 +4,10 @@ The five operations of an IPAM plugin over a configuration and a store.
 Every plugin of this family calls these; they differ only in where their ranges come from.
 */
 
+use std::time::Duration;
+
 use crate::addr::{Addr, Cidr};
-use crate::allocator::{Choice, Request};
+use crate::allocator::{Choice, Request, Resting};
 use crate::config::Route;
 use crate::identity::Attachment;
 use crate::range::RangeSet;
@@ -108,6 +110,8 @@ pub enum NotReady {
         set: usize,
         /// The set, as text.
         ranges: String,
+        /// What is free but rests.
+        resting: Option<Resting>,
     },
     /// Allocations exist that were made with another node index.
     Pinned {
@@ -125,6 +129,7 @@ pub enum NotReady {
 pub fn status<S: Store>(
     store: &mut S,
     sets: &[RangeSet],
+    cooldown: Duration,
     pin: Option<u32>,
 ) -> Result<Option<NotReady>, S::Error> {
     if let Some(now) = pin
@@ -132,9 +137,10 @@ pub fn status<S: Store>(
     {
         return Ok(Some(NotReady::Pinned { pinned, now }));
     }
-    Ok(store.first_exhausted(sets)?.map(|set| NotReady::Exhausted {
+    Ok(store.first_exhausted(sets, cooldown)?.map(|(set, resting)| NotReady::Exhausted {
         set,
         ranges: sets.get(set).map(ToString::to_string).unwrap_or_default(),
+        resting,
     }))
 }
 

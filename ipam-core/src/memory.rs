@@ -4,10 +4,13 @@ A store in memory: the model that the others are compared with.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use crate::addr::{Addr, Interval};
-use crate::allocator::{self, Choice, Held, Refusal, Request, Undecided, View, first_exhausted};
-use crate::identity::{Attachment, Holder};
+use crate::allocator::{
+    self, Choice, Held, Occupancy, Refusal, Request, Resting, Undecided, View, first_exhausted,
+};
+use crate::identity::{Attachment, Holder, PodInterface};
 use crate::range::RangeSet;
 use crate::store::{Record, ReserveError, Store, Valid};
 
@@ -17,6 +20,19 @@ pub struct MemoryStore {
     records: BTreeMap<Addr, Holder>,
     last: BTreeMap<usize, Addr>,
     pin: Option<u32>,
+    now: Duration,
+    /// Freed addresses that may still rest, with the time they were freed.
+    freed: BTreeMap<Addr, Duration>,
+    /// The cooldown of the last ADD: a DEL knows no configuration.
+    cooldown: Duration,
+    /// The pod that had an address last, and from which set.
+    pods: BTreeMap<Addr, (PodInterface, usize)>,
+}
+
+/// The store as one call sees it.
+struct Seen<'a> {
+    store: &'a MemoryStore,
+    cooldown: Duration,
 }
 
 impl MemoryStore {
@@ -35,6 +51,33 @@ impl MemoryStore {
         self.last.insert(set, addr);
     }
 
+    /// Sets the time since boot.
+    pub fn set_now(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    fn seen(&self, cooldown: Duration) -> Seen<'_> {
+        Seen { store: self, cooldown }
+    }
+
+    /// Forgets what has rested for long enough: once an ADD has seen an address as free, it is.
+    fn wake(&mut self, cooldown: Duration) {
+        let now = self.now;
+        self.freed.retain(|_, freed| freed.saturating_add(cooldown) > now);
+    }
+
+    fn free(&mut self, addr: Addr) {
+        self.records.remove(&addr);
+        if !self.cooldown.is_zero() {
+            self.freed.insert(addr, self.now);
+        }
+    }
+
+    fn remember(&mut self, pod: PodInterface, choice: &Choice) {
+        self.pods.retain(|_, (other, set)| *other != pod || *set != choice.set);
+        self.pods.insert(choice.addr, (pod, choice.set));
+    }
+
     /// Without allocations there is no pin.
     fn settle(&mut self) {
         if self.records.is_empty() {
@@ -51,11 +94,21 @@ impl MemoryStore {
     }
 }
 
-impl View for MemoryStore {
+impl Seen<'_> {
+    /// For how much longer an address rests.
+    fn rest(&self, addr: Addr) -> Option<Duration> {
+        let freed = self.store.freed.get(&addr)?;
+        let over = freed.saturating_add(self.cooldown);
+        over.checked_sub(self.store.now).filter(|rest| !rest.is_zero())
+    }
+}
+
+impl View for Seen<'_> {
     type Error = Infallible;
 
     fn held(&mut self, attachment: &Attachment) -> Result<Vec<Held>, Infallible> {
         Ok(self
+            .store
             .records
             .iter()
             .filter(|(_, holder)| holder.is(attachment) || holder.is_container_of(attachment))
@@ -63,26 +116,44 @@ impl View for MemoryStore {
             .collect())
     }
 
-    fn is_free(&mut self, addr: Addr) -> Result<bool, Infallible> {
-        Ok(!self.records.contains_key(&addr))
+    fn occupancy(&mut self, addr: Addr) -> Result<Occupancy, Infallible> {
+        if self.store.records.contains_key(&addr) {
+            return Ok(Occupancy::Held);
+        }
+        Ok(self.rest(addr).map_or(Occupancy::Free, Occupancy::Cooling))
     }
 
     fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Infallible> {
         let mut candidate = interval.first();
-        for taken in self.records.range(interval.first()..=interval.last()).map(|(addr, _)| *addr) {
-            if taken > candidate {
-                break;
+        loop {
+            if self.occupancy(candidate)? == Occupancy::Free {
+                return Ok(Some(candidate));
             }
-            match taken.next().filter(|next| interval.contains(*next)) {
+            match candidate.next().filter(|next| interval.contains(*next)) {
                 Some(next) => candidate = next,
                 None => return Ok(None),
             }
         }
-        Ok(Some(candidate))
     }
 
     fn last_reserved(&mut self, set: usize) -> Result<Option<Addr>, Infallible> {
-        Ok(self.last.get(&set).copied())
+        Ok(self.store.last.get(&set).copied())
+    }
+
+    fn remembered(&mut self, pod: &PodInterface) -> Result<Vec<Addr>, Infallible> {
+        let of = self.store.pods.iter().filter(|(_, (other, _))| other == pod);
+        Ok(of.map(|(addr, _)| *addr).collect())
+    }
+
+    fn resting(&mut self, set: &RangeSet) -> Result<Option<Resting>, Infallible> {
+        let rests: Vec<Duration> = self
+            .store
+            .freed
+            .keys()
+            .filter(|addr| set.range_of(**addr).is_some_and(|range| range.may_hand_out(**addr)))
+            .filter_map(|addr| self.rest(*addr))
+            .collect();
+        Ok(rests.iter().min().map(|soonest| Resting { count: rests.len(), soonest: *soonest }))
     }
 }
 
@@ -100,9 +171,12 @@ impl Store for MemoryStore {
         {
             return Err(ReserveError::Refused(Refusal::Pinned { pinned, now }));
         }
-        let choices = match allocator::decide(request, self) {
+        let choices = match allocator::decide(request, &mut self.seen(request.policy.cooldown)) {
             Ok(choices) => choices,
             Err(Undecided::Refused { refusal, passed }) => {
+                if !passed.is_empty() {
+                    self.wake(request.policy.cooldown);
+                }
                 self.last.extend(passed.iter().map(|choice| (choice.set, choice.addr)));
                 return Err(ReserveError::Refused(refusal));
             }
@@ -111,8 +185,16 @@ impl Store for MemoryStore {
         if !wanted() {
             return Err(ReserveError::Unwanted);
         }
+        if choices.iter().any(|choice| !choice.held) {
+            self.wake(request.policy.cooldown);
+        }
         for choice in choices.iter().filter(|choice| !choice.held) {
             self.pin = request.pin.or(self.pin);
+            self.cooldown = request.policy.cooldown;
+            self.freed.remove(&choice.addr);
+            if let Some(pod) = request.sticky() {
+                self.remember(pod, choice);
+            }
             self.records.insert(choice.addr, Holder::Attachment(request.attachment.clone()));
             self.last.insert(choice.set, choice.addr);
         }
@@ -132,7 +214,7 @@ impl Store for MemoryStore {
     fn release(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, Infallible> {
         let held = self.holds(attachment);
         for addr in &held {
-            self.records.remove(addr);
+            self.free(*addr);
         }
         self.settle();
         Ok(held)
@@ -159,14 +241,18 @@ impl Store for MemoryStore {
             .map(|(addr, _)| *addr)
             .collect();
         for addr in &stale {
-            self.records.remove(addr);
+            self.free(*addr);
         }
         self.settle();
         Ok(stale)
     }
 
-    fn first_exhausted(&mut self, sets: &[RangeSet]) -> Result<Option<usize>, Infallible> {
-        first_exhausted(sets, self)
+    fn first_exhausted(
+        &mut self,
+        sets: &[RangeSet],
+        cooldown: Duration,
+    ) -> Result<Option<(usize, Option<Resting>)>, Infallible> {
+        first_exhausted(sets, &mut self.seen(cooldown))
     }
 
     fn pinned(&mut self) -> Result<Option<u32>, Infallible> {

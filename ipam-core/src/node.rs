@@ -176,7 +176,11 @@ fn captured(label: &str, pattern: &str) -> Result<Option<String>, NodeError> {
 }
 
 /// Reads an index: decimal digits, leading zeros allowed (decimal too), white space around them ignored.
-fn parse_index(origin: &str, text: &str) -> Result<u32, NodeError> {
+/// `origin` is where the text stands, for the error.
+///
+/// # Errors
+/// If it is none.
+pub fn parse_index(origin: &str, text: &str) -> Result<u32, NodeError> {
     let digits = text.trim();
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     digits

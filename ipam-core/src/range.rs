@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::addr::{Addr, Cidr, Family, Interval};
 
 /// Addresses that are never handed out, as written: one address, a CIDR, or `FIRST-LAST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Exclude(Interval);
 
 impl Exclude {
@@ -146,7 +146,7 @@ impl RangeError {
 }
 
 /// A checked range.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Range {
     subnet: Cidr,
     interval: Interval,
@@ -264,6 +264,16 @@ impl Range {
         excluded.map(|exclude| exclude.interval()).chain(self.gateway.map(Interval::single))
     }
 
+    /// What is excluded from this range alone.
+    pub fn excludes(&self) -> &[Exclude] {
+        &self.exclude
+    }
+
+    /// What is excluded from every range of the configuration.
+    pub fn excludes_everywhere(&self) -> &[Exclude] {
+        &self.exclude_everywhere
+    }
+
     /// What may be handed out: ascending intervals without gateway and excluded addresses.
     pub fn usable(&self) -> Vec<Interval> {
         without(self.interval, self.withheld())
@@ -276,7 +286,7 @@ impl Range {
 }
 
 /// The ranges for one address, tried in order. Not empty, one family, disjoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RangeSet {
     ranges: Vec<Range>,
     first: Interval,

@@ -7,9 +7,10 @@ nothing, and is safe to repeat. There is no lock in the trait, so that no caller
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::time::Duration;
 
 use crate::addr::Addr;
-use crate::allocator::{Choice, Refusal, Request};
+use crate::allocator::{Choice, Held, Refusal, Request, Resting};
 use crate::identity::{Attachment, ContainerId, Holder};
 use crate::range::RangeSet;
 
@@ -80,17 +81,29 @@ pub trait Store {
     /// The store's error.
     fn retain(&mut self, valid: &[Attachment]) -> Result<Vec<Addr>, Self::Error>;
 
-    /// The position of the first set without a free address.
+    /// The position of the first set without a free address, and what of it is free but rests.
+    /// `cooldown` is for how long an address rests.
     ///
     /// # Errors
     /// The store's error, also where it could be read but a reservation could not be written.
-    fn first_exhausted(&mut self, sets: &[RangeSet]) -> Result<Option<usize>, Self::Error>;
+    fn first_exhausted(
+        &mut self,
+        sets: &[RangeSet],
+        cooldown: Duration,
+    ) -> Result<Option<(usize, Option<Resting>)>, Self::Error>;
 
     /// The node index that the network's allocations were made with, while there are any.
     ///
     /// # Errors
     /// The store's error.
     fn pinned(&mut self) -> Result<Option<u32>, Self::Error>;
+}
+
+/// What belongs to an attachment: the records that name it; only where there are none, those that name its
+/// container alone.
+pub fn theirs(held: &[Held]) -> Vec<Addr> {
+    let by_container = held.iter().all(|held| held.by_container);
+    held.iter().filter(|held| held.by_container == by_container).map(|held| held.addr).collect()
 }
 
 /// The attachments that a GC keeps.

@@ -52,7 +52,18 @@ const ADDRESS_KEYS: &[&str] =
 
 /// The keys in which nothing is filled in: they say which node this is, or where state lies, and a DEL
 /// must understand them without knowing the node.
-const LITERAL_KEYS: &[&str] = &["type", "cfg", "cfgDir", "hostname", "index", "dataDir"];
+const LITERAL_KEYS: &[&str] = &[
+    "type",
+    "cfg",
+    "cfgDir",
+    "hostname",
+    "index",
+    "dataDir",
+    "database",
+    "store",
+    "shared",
+    "lockTimeout",
+];
 
 /// What is known in braces, for errors.
 const KNOWN: &str = "{i}, {i:x}, {i:04x}, {i/256}, {i%256} or {node}";
@@ -358,14 +369,15 @@ fn fill(at: &At<'_>, key: &str, node: &NodeIdentity) -> Result<Value, ConfigErro
     }
 }
 
-/// A directory named after a placeholder is never what anybody wants.
+/// A place named after a placeholder is never what anybody wants.
 fn refuse_placeholder(at: &At<'_>) -> Result<(), ConfigError> {
+    let path = at.to_string();
+    let place = path.ends_with("dataDir") || path.ends_with("database");
     match at.value().as_str() {
-        Some(text) if at.to_string().ends_with("dataDir") && text.contains(['{', '}']) => Err(at
-            .wrong(
-                format!("{at}: placeholders are not filled in here"),
-                "a directory; it lies on this node alone, so it needs no index",
-            )),
+        Some(text) if place && text.contains(['{', '}']) => Err(at.wrong(
+            format!("{at}: placeholders are not filled in here"),
+            "a path; it lies on this node alone, so it needs no index",
+        )),
         _ => Ok(()),
     }
 }

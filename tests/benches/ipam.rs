@@ -14,8 +14,9 @@ cargo bench -p plat-tests --bench ipam -- [options]
 --json FILE          all figures, for programs
 ```
 
-Every call is a process of its own, from before its start until it has been waited for. Plugins take
-turns, call by call, each in a directory of its own, so that whatever else the machine does hurts
+Ours are measured with both stores, the directory and the database. The file system is that of either;
+the other state of a boot is always on tmpfs. Every call is a process of its own, from before its start until it has been waited for. Plugins take
+turns, call by call, each in places of its own, so that whatever else the machine does hurts
 all alike; read the ratios, not the times. The reference is Debian's `host-local`
 (containernetworking-plugins) where it is installed, else the first plugin of `--with`. A figure ends
 early when its calls have taken a minute in all, and says how many there were. A call that does not
@@ -25,7 +26,6 @@ succeed ends the whole run.
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{
-    NetworkDir, Scratch, Summary, Timed, TimedCall, above, binary, have, reference,
-    time_of_children,
+    Holdings, NetworkDir, Scratch, Store, Summary, Timed, TimedCall, above, binary, have,
+    reference, time_of_children,
 };
 
 type Outcome<T> = Result<T, String>;
@@ -87,7 +87,7 @@ struct Options {
     runs: usize,
     callers: usize,
     calls: usize,
-    stores: Vec<Store>,
+    file_systems: Vec<FileSystem>,
     with: Vec<PathBuf>,
     json: Option<PathBuf>,
     /// Prefix length of the subnet that is filled up entirely.
@@ -103,7 +103,7 @@ impl Options {
             runs: 200,
             callers: 16,
             calls: 1_600,
-            stores: vec![Store::Disk, Store::Tmpfs],
+            file_systems: vec![FileSystem::Disk, FileSystem::Tmpfs],
             with: Vec::new(),
             json: None,
             full: 16,
@@ -136,9 +136,9 @@ impl Options {
                 "--callers" => options.callers = at_least_one(name, value()?)?,
                 "--calls" => options.calls = at_least_one(name, value()?)?,
                 "--only" => {
-                    options.stores = match value()?.as_str() {
-                        "disk" => vec![Store::Disk],
-                        "tmpfs" => vec![Store::Tmpfs],
+                    options.file_systems = match value()?.as_str() {
+                        "disk" => vec![FileSystem::Disk],
+                        "tmpfs" => vec![FileSystem::Tmpfs],
                         other => return Err(format!("--only disk or tmpfs, not {other}")),
                     }
                 }
@@ -177,15 +177,22 @@ struct Subject {
     label: String,
     /// `ipam.type`
     kind: &'static str,
+    store: Store,
     binary: PathBuf,
     is_reference: bool,
 }
 
 impl Subject {
     fn all(with: &[PathBuf]) -> Outcome<Vec<Self>> {
-        let ours = ["host-local", "node-local"].map(|kind| Self {
-            label: kind.to_owned(),
+        let ours = [
+            ("host-local", Store::Dir),
+            ("host-local", Store::Sqlite),
+            ("node-local", Store::Sqlite),
+        ];
+        let ours = ours.map(|(kind, store)| Self {
+            label: format!("{kind}, {}", store.name()),
             kind,
+            store,
             binary: binary(kind),
             is_reference: false,
         });
@@ -201,7 +208,8 @@ impl Subject {
                 return Err(format!("{} is not there", path.display()));
             }
             let is_reference = n == 0;
-            subjects.push(Self { label, kind: "host-local", binary: path, is_reference });
+            let (kind, store) = ("host-local", Store::Dir);
+            subjects.push(Self { label, kind, store, binary: path, is_reference });
         }
         Ok(subjects)
     }
@@ -221,14 +229,14 @@ impl Subject {
     }
 }
 
-/// Where reservations lie.
+/// Where allocations lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Store {
+enum FileSystem {
     Disk,
     Tmpfs,
 }
 
-impl Store {
+impl FileSystem {
     fn name(self) -> &'static str {
         match self {
             Self::Disk => "disk",
@@ -244,23 +252,34 @@ impl Store {
     }
 }
 
-/// One plugin's directory with so many addresses held.
+/// One plugin's store with so many addresses held.
 struct Target<'a> {
     subject: &'a Subject,
-    directory: NetworkDir,
+    holdings: Holdings,
     config: PathBuf,
     state: PathBuf,
     run: PathBuf,
     held: usize,
-    // Removed with it. What lives for a boot is on tmpfs, as on a node.
+    // Removed with it. What lives for a boot is on tmpfs, as on a node, but for a database on the disk.
     _scratch: Scratch,
     _boot: Scratch,
 }
 
 impl<'a> Target<'a> {
-    fn new(subject: &'a Subject, store: Store, prefix: u8, dual: bool, held: u32) -> Self {
-        let (scratch, boot) = (store.scratch(), Scratch::on_tmpfs("bench-boot"));
+    fn new(
+        subject: &'a Subject,
+        file_system: FileSystem,
+        prefix: u8,
+        dual: bool,
+        held: u32,
+    ) -> Self {
+        let (scratch, boot) = (file_system.scratch(), Scratch::on_tmpfs("bench-boot"));
         let data = scratch.path().join("data");
+        let run = match subject.store {
+            Store::Dir => boot.path().join("run"),
+            Store::Sqlite => scratch.path().join("run"),
+        };
+        // A database takes this over with its first call.
         let directory = NetworkDir::new(&data, NETWORK);
         let first = |text: &str| above(text.parse().expect("an address"), 2);
         let mut ranges = vec![json!([{ "subnet": format!("{V4}/{prefix}") }])];
@@ -282,6 +301,9 @@ impl<'a> Target<'a> {
         if subject.kind == "node-local" {
             ipam["index"] = json!(1);
         }
+        if !subject.is_reference {
+            ipam["store"] = json!(subject.store.name());
+        }
         let config = json!({
             "cniVersion": "1.0.0",
             "name": NETWORK,
@@ -290,10 +312,10 @@ impl<'a> Target<'a> {
         });
         Self {
             subject,
-            directory,
+            holdings: Holdings::new(NETWORK, &data, &run),
             config: scratch.write("config.json", config.to_string()),
             state: scratch.path().join("state"),
-            run: boot.path().join("run"),
+            run,
             held: if dual { 2 * held as usize } else { held as usize },
             _scratch: scratch,
             _boot: boot,
@@ -306,11 +328,7 @@ impl<'a> Target<'a> {
 
     /// As many are held as at the start: nothing that was measured left or lost anything.
     fn expect_held(&self, more: usize) -> Outcome<()> {
-        let names = fs::read_dir(self.directory.path());
-        let names = names.map_err(|e| format!("{}: {e}", self.directory.path().display()))?;
-        let held = names
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<IpAddr>().ok())
-            .count();
+        let held = self.holdings.reservations().len();
         let wanted = self.held + more;
         if held == wanted {
             return Ok(());
@@ -492,15 +510,15 @@ fn in_turns(targets: &[Target<'_>], runs: usize, purpose: &str) -> Outcome<Vec<[
 fn latency(options: &Options, subjects: &[Subject], report: &mut Report) -> Outcome<()> {
     println!(
         "\n| ADD, ratio of medians | of minima | DEL, ratio of medians | of minima | memory, ratio | \
-         store | held | plugin | ADD median ms | min | p95 | CPU | DEL median ms | min | p95 | CPU | \
+         on | held | plugin | ADD median ms | min | p95 | CPU | DEL median ms | min | p95 | CPU | \
          ADD max RSS KiB | DEL | runs |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
-    for store in options.stores.iter().copied() {
+    for file_system in options.file_systems.iter().copied() {
         for size in options.sizes.iter().copied() {
             let targets: Vec<Target<'_>> = subjects
                 .iter()
-                .map(|subject| Target::new(subject, store, 16, false, size))
+                .map(|subject| Target::new(subject, file_system, 16, false, size))
                 .collect();
             let costs = in_turns(&targets, options.runs, "run")?;
             let base = reference_of(subjects, &costs);
@@ -515,7 +533,7 @@ fn latency(options: &Options, subjects: &[Subject], report: &mut Report) -> Outc
                     ratio(base.map(|[_, del]| del.wall.median), del.wall.median),
                     ratio(base.map(|[_, del]| del.wall.min), del.wall.min),
                     memory_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")),
-                    store.name(),
+                    file_system.name(),
                     subject.label,
                 );
                 for Cost { wall, processor, .. } in [add, del] {
@@ -528,7 +546,8 @@ fn latency(options: &Options, subjects: &[Subject], report: &mut Report) -> Outc
                 }
                 println!("{line} {} |", add.wall.count);
                 report.latency.push(json!({
-                    "store": store.name(),
+                    "file_system": file_system.name(),
+                    "store": subject.store.name(),
                     "held": size,
                     "plugin": subject.label,
                     "add": cost_json(add),
@@ -544,7 +563,7 @@ fn special_cases(options: &Options, subjects: &[Subject], report: &mut Report) -
     println!(
         "\n| ratio | case | plugin | median ms | min | p95 | runs |\n|---|---|---|---|---|---|---|"
     );
-    let store = *options.stores.last().ok_or("no store")?;
+    let file_system = *options.file_systems.last().ok_or("no file system")?;
     let mut show = |case: &str, summaries: &[Summary]| {
         let base = reference_of(subjects, summaries).map(|summary| summary.median);
         for (subject, summary) in subjects.iter().zip(summaries) {
@@ -552,14 +571,15 @@ fn special_cases(options: &Options, subjects: &[Subject], report: &mut Report) -
             println!(
                 "| {} | {case}, {} | {} | {} | {} |",
                 ratio(base, summary.median),
-                store.name(),
+                file_system.name(),
                 subject.label,
                 times.join(" | "),
                 summary.count
             );
             report.cases.push(json!({
                 "case": case,
-                "store": store.name(),
+                "file_system": file_system.name(),
+                    "store": subject.store.name(),
                 "plugin": subject.label,
                 "wall": summary_json(summary),
             }));
@@ -570,7 +590,7 @@ fn special_cases(options: &Options, subjects: &[Subject], report: &mut Report) -
     let all = (1_u32 << (32 - options.full)) - 3;
     let mut failing = Vec::new();
     for subject in subjects {
-        let target = Target::new(subject, store, options.full, false, all);
+        let target = Target::new(subject, file_system, options.full, false, all);
         let mut worker = Worker::start(&target, "ADD")?;
         worker.call(&id("first", 0), 1)?;
         worker.measured.clear();
@@ -584,7 +604,7 @@ fn special_cases(options: &Options, subjects: &[Subject], report: &mut Report) -
 
     let targets: Vec<Target<'_>> = subjects
         .iter()
-        .map(|subject| Target::new(subject, store, 16, true, options.dual))
+        .map(|subject| Target::new(subject, file_system, 16, true, options.dual))
         .collect();
     let costs = in_turns(&targets, options.runs.div_ceil(4), "dual")?;
     for (command, which) in [("ADD", 0), ("DEL", 1)] {
@@ -596,17 +616,17 @@ fn special_cases(options: &Options, subjects: &[Subject], report: &mut Report) -
 
 fn throughput(options: &Options, subjects: &[Subject], report: &mut Report) -> Outcome<()> {
     println!(
-        "\n| ADD/s, ratio | DEL/s, ratio | store | held at the start | plugin | callers | ADD/s | \
+        "\n| ADD/s, ratio | DEL/s, ratio | on | held at the start | plugin | callers | ADD/s | \
          median ms | p95 | DEL/s | median ms | p95 | calls |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
-    for store in options.stores.iter().copied() {
+    for file_system in options.file_systems.iter().copied() {
         for size in options.sizes_for_throughput() {
             // With many held, the reference takes its time.
             let calls = if size <= 250 { options.calls } else { options.calls.div_ceil(4) };
             let mut measured = Vec::new();
             for subject in subjects {
-                let target = Target::new(subject, store, 16, false, size);
+                let target = Target::new(subject, file_system, 16, false, size);
                 target.warm_up()?;
                 let add = all_at_once(&target, "ADD", options.callers, calls)?;
                 target.expect_held(calls)?;
@@ -623,7 +643,7 @@ fn throughput(options: &Options, subjects: &[Subject], report: &mut Report) -> O
                     "| {} | {} | {} | {size} | {} | {} |",
                     against(0, add.0),
                     against(1, del.0),
-                    store.name(),
+                    file_system.name(),
                     subject.label,
                     options.callers,
                 );
@@ -633,7 +653,8 @@ fn throughput(options: &Options, subjects: &[Subject], report: &mut Report) -> O
                 }
                 println!("{line} {calls} |");
                 report.throughput.push(json!({
-                    "store": store.name(),
+                    "file_system": file_system.name(),
+                    "store": subject.store.name(),
                     "held": size,
                     "plugin": subject.label,
                     "callers": options.callers,
@@ -740,8 +761,8 @@ fn heading(options: &Options, subjects: &[Subject]) -> String {
             subject.binary.display()
         );
     }
-    let stores: Vec<&str> = options.stores.iter().map(|store| store.name()).collect();
-    let _ = writeln!(text, "Stores: {}", stores.join(", "));
+    let names: Vec<&str> = options.file_systems.iter().map(|one| one.name()).collect();
+    let _ = writeln!(text, "File systems: {}", names.join(", "));
     text
 }
 

@@ -38,7 +38,9 @@ check_needs() {
         [[ -n $(type -P "$command") ]] ||
             missing+=("$command: apt-get install iproute2 iputils-ping jq util-linux")
     done
-    [[ -x $binaries/node-local ]] || missing+=("$binaries/node-local: make build")
+    for command in node-local plat; do
+        [[ -x $binaries/$command ]] || missing+=("$binaries/$command: make build")
+    done
     for directory in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do
         [[ -x $directory/bridge ]] && plugins=$directory && break
     done
@@ -186,10 +188,16 @@ print_table() {
     done
 }
 
-# How many addresses a node holds: the files of the network that are named as addresses.
+# The operator's command line on a node. The network's configuration lies nowhere on it: the store knows.
+plat() {
+    local node=$1
+    shift
+    on "$node" "$binaries/plat" "$@"
+}
+
+# How many addresses a node holds.
 held() {
-    on "$1" find "/var/lib/cni/networks/$network" -name '*[.:]*' ! -name 'last_reserved_ip.*' -printf . |
-        wc -c
+    plat "$1" ls "$network" --json | jq '.allocations | length'
 }
 
 remove_everything() {
@@ -231,6 +239,10 @@ ping_all
 
 step "Who has which address"
 print_table
+
+step "The same, as plat sees it on vm-001"
+plat 1 status
+plat 1 map "$network" | sed -n '3,6p'
 
 step "Pods deleted, addresses free again"
 for node in "${nodes[@]}"; do

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Call, NetworkDir, Scratch, binary, repository};
+use support::{Call, Holdings, Scratch, binary, repository};
 
 /// What identifies an attachment: network, container ID, interface name.
 type Attachment = (String, String, String);
@@ -92,6 +92,7 @@ fn in_ranges(config: &Value, address: IpAddr) -> bool {
 fn replay(plugin: &str) {
     let scratch = Scratch::new("captures");
     let data_dir = scratch.path().join("networks");
+    let run = scratch.path().join("run");
     let binary = binary(plugin);
     let call_of = |attachment: &Attachment, command: &str| {
         let (_, id, ifname) = attachment;
@@ -103,7 +104,7 @@ fn replay(plugin: &str) {
     };
     let holds = |attachment: &Attachment| {
         let (network, id, ifname) = attachment;
-        NetworkDir::new(&data_dir, network).held_by(id, ifname)
+        Holdings::new(network, &data_dir, &run).held_by(id, ifname)
     };
 
     // What each attachment should hold, from the answers to ADD.
@@ -187,7 +188,7 @@ fn replay(plugin: &str) {
         assert_eq!(outcome.exit, Some(0), "DEL of {attachment:?}: {outcome:?}");
     }
     for network in ["kubenet", "storage", "nocap"] {
-        let left = NetworkDir::new(&data_dir, network).reservations();
+        let left = Holdings::new(network, &data_dir, &run).reservations();
         assert!(left.is_empty(), "{network}: {left:?}");
     }
 }

@@ -8,8 +8,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use support::{
-    NetworkDir, Node, Plugin, assert_nothing_reserved, binary, have, is_root, make_image,
-    make_root, reference, skip_unless,
+    Holdings, Node, Plugin, binary, have, is_root, make_image, make_root, reference, skip_unless,
 };
 
 use cri::{Cri, Pod};
@@ -127,7 +126,7 @@ impl Containerd {
         self.cri.remove(pod);
     }
 
-    fn network(&self) -> NetworkDir {
+    fn network(&self) -> Holdings {
         self.node.network("pods")
     }
 
@@ -136,7 +135,7 @@ impl Containerd {
     }
 
     fn assert_nothing_left(&mut self) {
-        assert_nothing_reserved(&self.network());
+        self.network().assert_nothing_reserved();
         assert_eq!(self.cri.pods(), [] as [String; 0]);
         // The bridge plugin leaves its bridge, but no pod's interface on it.
         let interfaces = self.node.ok(&["ip", "-o", "link", "show", "type", "veth"]);
@@ -252,6 +251,64 @@ fn a_pod_waits_for_an_address(plugin: Plugin) {
     let (second, of_second) = containerd.pod("second");
     assert_eq!(of_second[0], of_first[0]);
     containerd.remove(&second);
+    containerd.assert_nothing_left();
+}
+
+/// `plat` asks the runtime who lives: what it does not have is freed, what it has is not, nor what is in a
+/// namespace that is still there.
+#[test]
+fn plat_asks_the_runtime_who_lives() {
+    if !can_run("containerd::plat_asks_the_runtime") {
+        return;
+    }
+    let mut containerd = Containerd::start(Plugin::HostLocal, ranges(Plugin::HostLocal));
+    containerd.node.install(&binary("plat"));
+    let (alive, of_alive) = containerd.pod("alive");
+    let (dead, of_dead) = containerd.pod("dead");
+    // Left behind long ago by a pod that the runtime has forgotten.
+    let network = containerd.network();
+    network.directory().fill("10.1.7.100".parse().expect("an address"), 3);
+    containerd.kill(&dead);
+    containerd.cri.wait_until_dead(&dead);
+
+    let plat = |arguments: &[&str]| {
+        let cri = ["--cri", "/run/containerd/containerd.sock"];
+        containerd.node.run(&[&["/run/plugins/plat"], arguments, &cri[..]].concat())
+    };
+    let gc = plat(&["gc", "--grace", "0s", "--json"]);
+    assert_eq!(gc.exit, Some(0), "{}", gc.stderr);
+    assert_eq!(gc.json()["freed"].as_array().map(Vec::len), Some(3), "{}", gc.stdout);
+    assert_eq!(network.held_by(&alive.id, "eth0"), of_alive);
+    // Its namespace is still there, and has its addresses.
+    assert_eq!(network.held_by(&dead.id, "eth0"), of_dead);
+
+    // As after a crash of the machine's runtime directory.
+    for space in containerd.node.ok(&["ip", "netns", "list"]).lines() {
+        let name = space.split(' ').next().unwrap_or_default();
+        let addresses = containerd.node.ok(&["ip", "-n", name, "-o", "addr"]);
+        if addresses.contains(&format!("{}/", of_dead[0])) {
+            containerd.node.ok(&["ip", "netns", "delete", name]);
+        }
+    }
+    let check = plat(&["check", "--grace", "0s", "--json"]);
+    assert_eq!(check.exit, Some(1), "{}", check.stdout);
+    let problems = check.json()["problems"].clone();
+    for problem in problems.as_array().expect("a list") {
+        assert_eq!(problem["kind"], "leaked", "{problem:#}");
+        let what = problem["what"].as_str().unwrap_or_default();
+        assert!(what.contains("default/dead"), "{what}");
+    }
+    let gc = plat(&["gc", "--grace", "0s", "--json"]);
+    assert_eq!(gc.json()["freed"].as_array().map(Vec::len), Some(2), "{}", gc.stdout);
+
+    let refused = plat(&["release", "--pod", "default/alive"]);
+    assert_eq!(refused.exit, Some(3), "{}", refused.stdout);
+    for part in [alive.id.as_str(), "pod default/alive"] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+    assert_eq!(network.held_by(&alive.id, "eth0"), of_alive);
+    containerd.remove(&dead);
+    containerd.remove(&alive);
     containerd.assert_nothing_left();
 }
 

@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ipam_stores::survey::Health;
 use support::{
-    Killer, NetworkDir, Outcome, Plugin, Scratch, Site, filler, reference, reservation, skip_unless,
+    Holdings, Killer, Outcome, Plugin, Scratch, Site, Store, filler, reference, reservation,
+    skip_unless,
 };
 
 /// The call that is killed.
@@ -27,6 +29,19 @@ enum Verb {
     Add,
     Del,
     Gc,
+    Check,
+    Status,
+}
+
+/// What there is before the call that is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Two attachments in the store.
+    Used,
+    /// Nothing at all: neither directories nor a database.
+    Nothing,
+    /// Two attachments in a directory, where the store is a database now.
+    Directory,
 }
 
 /// Where the reservations lie; the boot's state is on tmpfs in any case.
@@ -52,6 +67,10 @@ enum Next {
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
     plugin: Plugin,
+    store: Store,
+    start: Start,
+    /// Sticky addresses that rest.
+    policy: bool,
     /// The reference is killed in the plugin's place, and the plugin has to cope.
     reference: bool,
     verb: Verb,
@@ -133,6 +152,105 @@ fn the_reference_killed_beside_us() {
     }
 }
 
+/// As many points of each system call as a run in between can have.
+const SAMPLE: usize = 6;
+
+#[test]
+fn calls_with_a_database_killed() {
+    let mut scenarios = Vec::new();
+    for (i, verb) in [Verb::Add, Verb::Del, Verb::Gc].into_iter().enumerate() {
+        // Half of the selection for each, so that over all of them each pair occurs.
+        let all = selection(verb).into_iter().enumerate();
+        let half = all.filter(|(n, _)| (n + i) % 2 == 0);
+        scenarios.extend(half.map(|(_, one)| in_database(one, Start::Used, SAMPLE)));
+    }
+    explore("calls_with_a_database_killed", &scenarios, 9);
+}
+
+#[test]
+fn questions_to_a_database_killed() {
+    let mut scenarios = Vec::new();
+    for (plugin, verb) in [(Plugin::HostLocal, Verb::Check), (Plugin::NodeLocal, Verb::Status)] {
+        let one = scenario(plugin, verb, true, Place::Disk, 0, Next::Del, SAMPLE);
+        scenarios.push(in_database(one, Start::Used, SAMPLE));
+    }
+    explore("questions_to_a_database_killed", &scenarios, 5);
+}
+
+/// The database, its marker and the directories of both are made.
+#[test]
+fn the_first_use_of_a_database_killed() {
+    let all = selection(Verb::Add).into_iter().enumerate();
+    let some = all.filter(|(n, _)| [0, 3, 5, 6].contains(n));
+    let some: Vec<Scenario> =
+        some.map(|(_, one)| in_database(one, Start::Nothing, SAMPLE)).collect();
+    explore("the_first_use_of_a_database_killed", &some, 14);
+}
+
+/// The first ADD takes over a directory.
+#[test]
+fn an_import_killed() {
+    let all = selection(Verb::Add).into_iter().enumerate();
+    let some = all.filter(|(n, _)| [1, 2, 4, 7].contains(n));
+    let mut some: Vec<Scenario> =
+        some.map(|(_, one)| in_database(one, Start::Directory, SAMPLE)).collect();
+    // The first DEL after the change of the store: it frees in the directory.
+    for plugin in PLUGINS {
+        let one = scenario(plugin, Verb::Del, false, Place::Tmpfs, 0, Next::OtherAdd, SAMPLE);
+        some.push(in_database(one, Start::Directory, SAMPLE));
+    }
+    explore("an_import_killed", &some, 5);
+}
+
+/// Two databases are written by one ADD then, and DEL keeps what rests.
+#[test]
+fn calls_with_sticky_addresses_that_rest_killed() {
+    let mut scenarios = Vec::new();
+    for (verb, chosen) in [(Verb::Add, [0, 7]), (Verb::Del, [3, 6]), (Verb::Gc, [2, 5])] {
+        for n in chosen {
+            let one = in_database(selection(verb)[n], Start::Used, SAMPLE);
+            scenarios.push(Scenario { policy: true, ..one });
+        }
+    }
+    explore("calls_with_sticky_addresses_that_rest_killed", &scenarios, 9);
+}
+
+#[test]
+#[ignore = "minutes: run by make test-long"]
+fn every_scenario_with_a_database() {
+    let mut scenarios = Vec::new();
+    let verbs = [Verb::Add, Verb::Del, Verb::Gc, Verb::Check, Verb::Status];
+    for plugin in PLUGINS {
+        for verb in verbs {
+            for (n, next) in NEXT.into_iter().enumerate() {
+                for dual in [false, true] {
+                    let place = [Place::Disk, Place::Tmpfs][(n + usize::from(dual)) % 2];
+                    let one = scenario(plugin, verb, dual, place, 0, next, 400);
+                    if matches!(verb, Verb::Check | Verb::Status) && next != Next::Del {
+                        // They change nothing, so that what comes next is the same.
+                        continue;
+                    }
+                    scenarios.push(in_database(one, Start::Used, 400));
+                    // What is there before the first ADD is for ADD and DEL alone.
+                    if verb == Verb::Add {
+                        scenarios.push(in_database(one, Start::Nothing, 400));
+                    }
+                    if matches!(verb, Verb::Add | Verb::Del) {
+                        scenarios.push(in_database(one, Start::Directory, 400));
+                    }
+                    let one = in_database(one, Start::Used, 400);
+                    scenarios.push(Scenario { policy: true, ..one });
+                }
+            }
+        }
+        for start in [Start::Used, Start::Directory] {
+            let one = scenario(plugin, Verb::Add, true, Place::Disk, LARGE, Next::Retry, 24);
+            scenarios.push(in_database(one, start, 24));
+        }
+    }
+    explore("every_scenario_with_a_database", &scenarios, 5);
+}
+
 #[test]
 #[ignore = "minutes: run by make test-long"]
 fn every_scenario() {
@@ -185,7 +303,29 @@ fn scenario(
     next: Next,
     limit: usize,
 ) -> Scenario {
-    Scenario { plugin, reference: false, verb, dual, place, held, next, limit }
+    let (store, start) = (Store::Dir, Start::Used);
+    let (policy, reference) = (false, false);
+    Scenario { plugin, store, start, policy, reference, verb, dual, place, held, next, limit }
+}
+
+/// The same in a database.
+fn in_database(scenario: Scenario, start: Start, limit: usize) -> Scenario {
+    Scenario { store: Store::Sqlite, start, limit, ..scenario }
+}
+
+impl Scenario {
+    /// Who holds an address before the call that is killed, and after everything.
+    fn live(&self) -> &'static [&'static str] {
+        match self.start {
+            Start::Used | Start::Directory => &LIVE,
+            Start::Nothing => &[],
+        }
+    }
+
+    /// Whether the killed call changes what is held.
+    fn changes(&self) -> bool {
+        matches!(self.verb, Verb::Add | Verb::Del | Verb::Gc)
+    }
 }
 
 /// Runs scenarios on all processors and asserts that nothing went wrong, that each had at least
@@ -227,12 +367,18 @@ fn explore(test: &str, scenarios: &[Scenario], floor: usize) {
                 &format!("{scenario:?}\n  {problem}\n  at {} points: {shown}\n", points.len());
         }
         assert!(tally.points >= floor, "{scenario:?}: only {} kill points", tally.points);
-        if scenario.held == LARGE && !scenario.reference && scenario.verb != Verb::Gc {
+        let in_directory = scenario.store == Store::Dir;
+        if scenario.held == LARGE
+            && !scenario.reference
+            && scenario.verb != Verb::Gc
+            && in_directory
+        {
             let calls = tally.calls;
             assert!(calls < 150, "{scenario:?}: {calls} calls, so that every file is looked at");
         }
         assert!(tally.before > 0, "{scenario:?}: no kill before anything was done");
-        assert!(tally.after > 0, "{scenario:?}: no kill after everything was done");
+        let both = tally.after > 0 || !scenario.changes();
+        assert!(both, "{scenario:?}: no kill after everything was done");
     }
     assert!(report.is_empty(), "{report}");
 }
@@ -268,6 +414,8 @@ struct World<'a> {
 struct Before {
     site: Site,
     live: BTreeMap<IpAddr, String>,
+    /// What ADD answered to the first that lives.
+    result: serde_json::Value,
 }
 
 impl<'a> World<'a> {
@@ -289,6 +437,8 @@ impl<'a> World<'a> {
     fn site(&self) -> Site {
         Site::new(self.scenario.plugin, self.base.path(), &self.boot.path().join("run"))
             .dual_stack(self.scenario.dual)
+            .in_store(self.scenario.store)
+            .with_policy(self.scenario.policy)
     }
 
     /// Everything up to the call that is to be killed.
@@ -297,41 +447,62 @@ impl<'a> World<'a> {
         for place in [site.data(), site.state(), site.run()] {
             let _ = fs::remove_dir_all(place);
         }
-        for first in site.first_addresses() {
-            site.directory().fill(first, self.scenario.held);
-        }
-        for id in LIVE {
-            assert_eq!(site.call("ADD", id).run().addresses().len(), site.families());
-        }
-        let live = site.directory().reservations();
-        assert_eq!(live.len(), (self.scenario.held as usize + LIVE.len()) * site.families());
-        if self.scenario.verb != Verb::Add {
-            for id in VICTIMS {
-                site.call("ADD", id).run().ok();
+        if self.scenario.held > 0 {
+            for first in site.first_addresses() {
+                site.directory().fill(first, self.scenario.held);
             }
         }
-        Before { site, live }
+        let first = match self.scenario.start {
+            Start::Directory => site.clone().in_store(Store::Dir),
+            Start::Used | Start::Nothing => site.clone(),
+        };
+        let ids = self.scenario.live();
+        let mut result = serde_json::Value::Null;
+        for id in ids {
+            let added = first.call("ADD", id).run();
+            assert_eq!(added.addresses().len(), site.families());
+            if result.is_null() {
+                result = added.json();
+            }
+        }
+        let live = holdings(&site).reservations();
+        assert_eq!(live.len(), (self.scenario.held as usize + ids.len()) * site.families());
+        if self.scenario.verb != Verb::Add {
+            for id in VICTIMS {
+                first.call("ADD", id).run().ok();
+            }
+        }
+        Before { site, live, result }
     }
 
-    fn the_call(&self, site: &Site, program: &Path) -> support::Call {
-        let site = site.clone().with_binary(program.to_path_buf());
+    fn the_call(&self, before: &Before, program: &Path) -> support::Call {
+        let site = before.site.clone().with_binary(program.to_path_buf());
+        let mut config = site.config();
         match self.scenario.verb {
             Verb::Add => site.call("ADD", VICTIMS[0]),
             Verb::Del => site.call("DEL", VICTIMS[0]),
             Verb::Gc => gc(&site, &[], self.scenario.held),
+            Verb::Check => {
+                config["prevResult"] = before.result.clone();
+                site.call_with("CHECK", LIVE[0], &config)
+            }
+            Verb::Status => {
+                config["cniVersion"] = serde_json::json!("1.1.0");
+                site.call_with("STATUS", "", &config)
+            }
         }
     }
 
     fn system_calls(&self) -> BTreeMap<String, usize> {
         let before = self.prepare();
-        self.killer.system_calls(|program| self.the_call(&before.site, program))
+        self.killer.system_calls(|program| self.the_call(&before, program))
     }
 
     /// One kill, and everything after it.
     fn point(&self, name: &str, nth: usize, tally: &mut Tally) {
         let before = self.prepare();
-        let held_before = victims(&before.site.directory());
-        let killed = self.killer.kill_at(name, nth, |program| self.the_call(&before.site, program));
+        let held_before = victims(&holdings(&before.site));
+        let killed = self.killer.kill_at(name, nth, |program| self.the_call(&before, program));
         match killed.exit {
             None => tally.points += 1,
             // One call fewer than in the trace, as a program with threads may have.
@@ -341,15 +512,15 @@ impl<'a> World<'a> {
                 tally.problems.entry(failed).or_default().push(format!("{name} #{nth}"));
             }
         }
-        let directory = before.site.directory();
-        let held = victims(&directory);
+        let held = victims(&holdings(&before.site));
         let all = VICTIMS.len().min(match self.scenario.verb {
             Verb::Gc => 2,
-            Verb::Add | Verb::Del => 1,
+            Verb::Add | Verb::Del | Verb::Check | Verb::Status => 1,
         }) * before.site.families();
         let complete = |n: usize| match self.scenario.verb {
             Verb::Add => n == all,
             Verb::Del | Verb::Gc => held_before.len() - n == all,
+            Verb::Check | Verb::Status => false,
         };
         if held == held_before {
             tally.before += 1;
@@ -395,8 +566,7 @@ impl Aftermath<'_> {
     /// An ADD that must give whole and new addresses: none that is held already.
     fn add_anew(&mut self, id: &str) -> Vec<IpAddr> {
         let site = &self.before.site;
-        let held: BTreeSet<IpAddr> = site
-            .directory()
+        let held: BTreeSet<IpAddr> = holdings(site)
             .reservations()
             .into_iter()
             .filter(|(_, content)| {
@@ -419,7 +589,7 @@ impl Aftermath<'_> {
 
     /// What an attachment must have on disk.
     fn holds(&mut self, id: &str, addresses: &[IpAddr]) {
-        let mut held = self.before.site.directory().held_by(id, "eth0");
+        let mut held = holdings(&self.before.site).held_by(id, "eth0");
         held.sort_unstable();
         let mut wanted = addresses.to_vec();
         wanted.sort_unstable();
@@ -439,7 +609,7 @@ impl Aftermath<'_> {
         for (id, addresses) in others {
             wanted.extend(addresses.iter().map(|address| (*address, reservation(id, "eth0"))));
         }
-        let held = self.before.site.directory().reservations();
+        let held = holdings(&self.before.site).reservations();
         for (address, content) in &held {
             if !wanted.contains_key(address) {
                 self.problems.push(format!("leak: {address} {content:?}"));
@@ -466,7 +636,7 @@ impl Aftermath<'_> {
         match (self.scenario.next, self.scenario.verb) {
             (Next::Del | Next::StrippedDel, _) => {}
             (Next::OtherAdd, verb) => {
-                let victims = site.directory().held_by(VICTIMS[0], "eth0");
+                let victims = holdings(site).held_by(VICTIMS[0], "eth0");
                 let got = self.add_anew("other");
                 if verb == Verb::Add && !self.unanswered {
                     self.holds(VICTIMS[0], &victims);
@@ -484,6 +654,7 @@ impl Aftermath<'_> {
                 self.only_the_living(&[]);
             }
             (Next::Retry, Verb::Add | Verb::Del) => self.retry(),
+            (Next::Retry, Verb::Check | Verb::Status) => {}
         }
         for id in VICTIMS {
             self.del(id, stripped);
@@ -512,13 +683,22 @@ impl Aftermath<'_> {
         }
     }
 
-    /// Whatever the kill left outside the directory, no later call may be wrong by it.
-    fn everything_else(&mut self) {
-        let site = self.before.site.clone();
-        let new = self.add_anew("new");
-        self.only_the_living(&[("new", new)]);
+    /// What must be true of a database after all that.
+    fn sound(&mut self, site: &Site) {
+        let faults = site.holdings().faults();
+        self.expect(faults.is_empty(), || format!("faults: {faults:?}"));
+        let health = site.holdings().health();
+        self.expect(health == Health::Fine, || format!("health: {health:?}"));
+        if self.scenario.start == Start::Directory {
+            let directory = site.directory();
+            self.expect(!directory.path().exists(), || "the directory is still there".to_owned());
+            let names = fs::read_dir(site.data()).into_iter().flatten().flatten();
+            let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+            self.expect(names.len() == 1, || format!("moved aside more than once: {names:?}"));
+        }
+    }
 
-        // A duplicate is seen.
+    fn duplicate(&mut self, site: &Site) {
         let again = site.call("ADD", LIVE[0]).run();
         match site.plugin() {
             Plugin::HostLocal => self.expect(
@@ -531,6 +711,18 @@ impl Aftermath<'_> {
                 }
             }
         }
+    }
+
+    /// Whatever the kill left outside the directory, no later call may be wrong by it.
+    fn everything_else(&mut self) {
+        let site = self.before.site.clone();
+        let new = self.add_anew("new");
+        self.only_the_living(&[("new", new)]);
+
+        // A duplicate is seen.
+        if !self.scenario.live().is_empty() {
+            self.duplicate(&site);
+        }
 
         // Everything can be freed, with as little as a runtime may send.
         self.del("new", false);
@@ -540,7 +732,7 @@ impl Aftermath<'_> {
             self.del(&filler(0), true);
             self.del(&filler(self.scenario.held - 1), false);
         }
-        let left = site.directory().reservations();
+        let left = holdings(&site).reservations();
         let wanted = self.before.live.iter().filter(|(_, content)| {
             !LIVE.iter().any(|id| **content == reservation(id, "eth0"))
                 && ![0, self.scenario.held.saturating_sub(1)]
@@ -559,6 +751,9 @@ impl Aftermath<'_> {
                 self.succeeds("its DEL", &outcome);
             }
         }
+        if site.store() == Store::Sqlite {
+            self.sound(&site);
+        }
         let lasting = unfinished(&[site.data(), site.state()]);
         self.expect(lasting.is_empty(), || format!("litter: {lasting:?}"));
         // For a boot, one half-written index under a name that the next one uses again.
@@ -571,7 +766,9 @@ impl Aftermath<'_> {
 fn unfinished(places: &[&Path]) -> Vec<PathBuf> {
     let looks_unfinished = |name: &&Path| {
         let name = name.to_string_lossy();
-        ["tmp", "temp", ".new"].iter().any(|mark| name.contains(mark))
+        // A note for people in a directory that was moved aside.
+        let note = name.ends_with("IMPORTED.new");
+        !note && ["tmp", "temp", ".new"].iter().any(|mark| name.contains(mark))
     };
     places
         .iter()
@@ -584,14 +781,19 @@ fn unfinished(places: &[&Path]) -> Vec<PathBuf> {
 }
 
 /// Whose reservations these are, incomplete ones included: all that is there and not live.
-fn victims(directory: &NetworkDir) -> BTreeSet<IpAddr> {
+fn victims(holdings: &Holdings) -> BTreeSet<IpAddr> {
     let whole = VICTIMS.map(|id| reservation(id, "eth0"));
-    directory
+    holdings
         .reservations()
         .into_iter()
         .filter(|(_, content)| whole.contains(content))
         .map(|(address, _)| address)
         .collect()
+}
+
+/// What the network holds; looking mends nothing.
+fn holdings(site: &Site) -> Holdings {
+    site.holdings().frozen()
 }
 
 /// GC that leaves what lives, the fillers of a large directory, and `others`.

@@ -158,6 +158,7 @@ fn a_demonstration_with_a_failing_plugin_fails_and_leaves_nothing() {
     }
     let scratch = support::Scratch::new("demo");
     let broken = support::install_copy(&support::program("false"), &scratch.join("node-local"));
+    std::os::unix::fs::symlink(support::binary("plat"), scratch.join("plat")).expect("a link");
     let mut demo = Demo::new("broken");
     let dir = broken.parent().expect("a file is in a directory").to_path_buf();
     let outcome = finish(demo.command.env("PLAT_BIN_DIR", dir), b"");

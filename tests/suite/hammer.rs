@@ -6,7 +6,7 @@ when is kept: nobody is ever given an address that is in use, and at the end not
 */
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,23 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ipam_stores::survey::Health;
 use serde_json::{Value, json};
 use support::{
-    Call, History, NetworkDir, Owned, Random, Scratch, Stopper, binary, filler, has_open, have,
-    is_over, reference, reservation, skip_unless, wait_until,
+    Call, History, Holdings, NetworkDir, Owned, Plugin, Random, Scratch, Stopper, Store, binary,
+    filler, has_open, have, is_over, reference, reservation, skip_unless, wait_until,
 };
 
 const NETWORK: &str = "hammered";
-const CALLERS: u64 = 32;
 
 /// How hard, for how long, and against what.
 struct Plan {
     binary: PathBuf,
+    store: Store,
+    callers: u64,
     /// The IPv4 subnet: small, so that addresses come round again and again.
     subnet: &'static str,
+    /// How many addresses of the subnet a directory holds from before; a database takes them over.
     held: u32,
     /// At least so long, and at least so many calls.
     time: Duration,
@@ -39,10 +42,14 @@ struct Plan {
 }
 
 impl Plan {
-    fn few(plugin: &str) -> Self {
+    fn few(plugin: Plugin, store: Store) -> Self {
         Self {
-            binary: binary(plugin),
-            subnet: "10.7.0.0/25",
+            binary: binary(plugin.name()),
+            store,
+            // In a database, they come from all networks of a node.
+            callers: if store == Store::Dir { 32 } else { 64 },
+            // Two addresses for each of a caller's attachments, and some for ghosts.
+            subnet: if store == Store::Dir { "10.7.0.0/25" } else { "10.7.0.0/24" },
             held: 0,
             time: Duration::from_secs(5),
             calls: 2000,
@@ -50,8 +57,8 @@ impl Plan {
         }
     }
 
-    fn many(plugin: &str) -> Self {
-        Self { subnet: "10.7.0.0/20", held: 3000, ..Self::few(plugin) }
+    fn many(plugin: Plugin, store: Store) -> Self {
+        Self { subnet: "10.7.0.0/20", held: 3000, ..Self::few(plugin, store) }
     }
 }
 
@@ -68,7 +75,7 @@ struct Hammer<'a> {
     plan: &'a Plan,
     scratch: &'a Scratch,
     config: Value,
-    network: NetworkDir,
+    network: Holdings,
     history: History,
     ghosts: Mutex<Ghosts>,
     /// A ghost is added while this is shared, and GC runs while it is not: a runtime does not forget
@@ -197,16 +204,30 @@ impl Hammer<'_> {
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "GC: {text}");
+        let held = self.held_now();
         for (id, addresses) in &dead {
             for address in addresses {
-                let file = self.network.path().join(address);
-                let content = fs::read_to_string(file).unwrap_or_default();
-                assert_ne!(content, reservation(id, "eth0"), "{address} after GC");
+                let address: IpAddr = address.parse().expect("an address");
+                assert_ne!(
+                    held.get(&address),
+                    Some(&reservation(id, "eth0")),
+                    "{address} after GC"
+                );
             }
             add_to(&self.counts.collected);
         }
         let mut ghosts = self.ghosts.lock().unwrap_or_else(PoisonError::into_inner);
         ghosts.dead.retain(|id, _| !dead.contains_key(id));
+    }
+
+    /// What is held while others go on.
+    fn held_now(&self) -> BTreeMap<IpAddr, String> {
+        if self.plan.store == Store::Dir {
+            return self.network.reservations();
+        }
+        let lock = File::open(self.network.database_lock()).expect("a lock is there");
+        lock.lock().expect("a lock can be taken");
+        self.network.clone().frozen().reservations()
     }
 
     fn gc_call(&self, valid: Vec<Value>) -> Call {
@@ -257,10 +278,13 @@ fn addresses(result: &Value) -> Vec<String> {
 fn hammer(plan: &Plan) {
     let scratch = Scratch::new("hammer");
     let data_dir = scratch.path().join("networks");
-    let network = NetworkDir::new(&data_dir, NETWORK);
-    network.fill("10.7.0.2".parse::<IpAddr>().expect("an address"), plan.held);
+    let network = Holdings::new(NETWORK, &data_dir, &scratch.path().join("run"))
+        .with_state(&scratch.path().join("state"));
+    if plan.held > 0 {
+        network.directory().fill("10.7.0.2".parse().expect("an address"), plan.held);
+    }
     let kind = plan.binary.file_name().expect("a plugin has a name").to_string_lossy();
-    let own = (0..CALLERS).flat_map(own);
+    let own = (0..plan.callers).flat_map(own);
     let hammer = Hammer {
         plan,
         scratch: &scratch,
@@ -269,8 +293,8 @@ fn hammer(plan: &Plan) {
             "name": NETWORK,
             "type": "bridge",
             "ipam": {
-                "type": kind, "dataDir": data_dir,
-                "ranges": [[{"subnet": plan.subnet}], [{"subnet": "fd00:7::/120"}]],
+                "type": kind, "dataDir": data_dir, "store": plan.store.name(),
+                "ranges": [[{"subnet": plan.subnet}], [{"subnet": "fd00:7::/119"}]],
             },
         }),
         network,
@@ -282,7 +306,7 @@ fn hammer(plan: &Plan) {
     };
     let until = Instant::now() + plan.time;
     thread::scope(|scope| {
-        for number in 0..CALLERS {
+        for number in 0..plan.callers {
             let hammer = &hammer;
             scope.spawn(move || hammer.caller(number, until));
         }
@@ -298,12 +322,20 @@ fn hammer(plan: &Plan) {
         let ours = left.iter().filter(|(_, content)| !content.starts_with("filler"));
         ours.collect::<Vec<_>>()
     });
-    let mut strangers = hammer.network.strangers();
+    let mut strangers = hammer.network.directory().strangers();
     if kind.as_ref() == "node-local" {
         // The index of the node that the allocations belong to.
         strangers.retain(|name| name != "node-index");
     }
     assert_eq!(strangers, Vec::<String>::new());
+    if plan.store == Store::Sqlite {
+        assert!(!hammer.network.directory().path().exists(), "the directory was not taken over");
+        assert_eq!(hammer.network.faults(), [] as [String; 0]);
+        assert_eq!(hammer.network.health(), Health::Fine);
+        let files = support::Snapshot::of(&scratch.path().join("run"));
+        let odd: Vec<&Path> = files.files().into_iter().filter(|name| !is_usual(name)).collect();
+        assert_eq!(odd, [] as [&Path; 0], "left behind beside the database");
+    }
     let counts = &hammer.counts;
     let [calls, killed, checks, collected] =
         [&counts.calls, &counts.killed, &counts.checks, &counts.collected]
@@ -318,19 +350,37 @@ fn hammer(plan: &Plan) {
     }
 }
 
+/// Whether a file belongs beside a database, or is the index of a directory.
+fn is_usual(name: &Path) -> bool {
+    let usual = ["plat.db", "plat.db-lock", "plat.db-journal", "plat.db-spare"];
+    usual.iter().any(|usual| name == Path::new(usual)) || name.starts_with("index")
+}
+
 #[test]
 fn host_local_with_few() {
-    hammer(&Plan::few("host-local"));
+    hammer(&Plan::few(Plugin::HostLocal, Store::Dir));
 }
 
 #[test]
 fn host_local_with_many() {
-    hammer(&Plan::many("host-local"));
+    hammer(&Plan::many(Plugin::HostLocal, Store::Dir));
 }
 
 #[test]
 fn node_local() {
-    hammer(&Plan { time: Duration::from_secs(2), ..Plan::few("node-local") });
+    let plan = Plan::few(Plugin::NodeLocal, Store::Dir);
+    hammer(&Plan { time: Duration::from_secs(2), ..plan });
+}
+
+#[test]
+fn host_local_in_a_database() {
+    let plan = Plan::few(Plugin::HostLocal, Store::Sqlite);
+    hammer(&Plan { time: Duration::from_secs(3), ..plan });
+}
+
+#[test]
+fn node_local_in_a_database_that_takes_over_many() {
+    hammer(&Plan::many(Plugin::NodeLocal, Store::Sqlite));
 }
 
 /// One network in two directories, each of them empty again and again, and every DEL without
@@ -351,7 +401,7 @@ fn two_places(plugin: &str) {
                 };
                 for round in 0..60 {
                     let ipam =
-                        json!({"type": plugin, "subnet": "10.7.0.0/24", "dataDir": data_dir});
+                        json!({"type": plugin, "store": "dir", "subnet": "10.7.0.0/24", "dataDir": data_dir});
                     let config = json!({"cniVersion": "1.0.0", "name": NETWORK, "ipam": ipam});
                     let added = call("ADD", &config);
                     assert_eq!(added.addresses().len(), 1, "{id} in round {round}: {added:?}");
@@ -382,9 +432,11 @@ fn two_places_of_node_local() {
 #[test]
 #[ignore = "minutes: run by make test-long"]
 fn for_long() {
-    for plugin in ["host-local", "node-local"] {
-        for plan in [Plan::few(plugin), Plan::many(plugin)] {
-            hammer(&Plan { time: Duration::from_secs(60), calls: 20_000, ..plan });
+    for plugin in [Plugin::HostLocal, Plugin::NodeLocal] {
+        for store in [Store::Dir, Store::Sqlite] {
+            for plan in [Plan::few(plugin, store), Plan::many(plugin, store)] {
+                hammer(&Plan { time: Duration::from_secs(60), calls: 20_000, ..plan });
+            }
         }
     }
 }
@@ -400,11 +452,10 @@ fn the_reference_handled_gently() {
     }
     hammer(&Plan {
         binary: reference.expect("checked above"),
-        subnet: "10.7.0.0/25",
-        held: 0,
         time: Duration::from_secs(1),
         calls: 1000,
         rough: false,
+        ..Plan::few(Plugin::HostLocal, Store::Dir)
     });
 }
 
@@ -432,6 +483,7 @@ impl Places {
         if let Some(n) = n {
             ipam["subnet"] = json!("10.7.0.0/24");
             ipam["dataDir"] = json!(self.data_dir(n));
+            ipam["store"] = json!("dir");
         }
         let path = std::env::var("PATH").expect("there is a PATH");
         Call::new(program, command)

@@ -6,10 +6,7 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use support::{
-    NetworkDir, Node, Outcome, assert_nothing_reserved, binary, finish, is_root, reference,
-    skip_unless,
-};
+use support::{Holdings, Node, Outcome, binary, finish, is_root, reference, skip_unless};
 
 /// A node with its pods' networks, and the calls that Multus makes on it.
 struct Multus {
@@ -46,9 +43,9 @@ impl Multus {
     }
 
     /// What is reserved on a network; only that of `storage` is not in the default place.
-    fn network(&self, name: &str) -> NetworkDir {
+    fn network(&self, name: &str) -> Holdings {
         if name == "storage" {
-            NetworkDir::new(&self.node.path("/var/lib/ipam"), name)
+            self.node.network_in("/var/lib/ipam", name)
         } else {
             self.node.network(name)
         }
@@ -56,7 +53,7 @@ impl Multus {
 
     fn assert_nothing_allocated(&self) {
         for name in ["pods", "signalling", "storage"] {
-            assert_nothing_reserved(&self.network(name));
+            self.network(name).assert_nothing_reserved();
         }
     }
 
@@ -302,7 +299,7 @@ fn addresses_of_an_annotation() {
                 assert!(link.contains("02:00:00:00:00:50"), "{link}");
             }
             multus.delete(&pod, &network);
-            assert_nothing_reserved(&multus.network("signalling"));
+            multus.network("signalling").assert_nothing_reserved();
         }
     }
 }

@@ -6,7 +6,6 @@ and that waits for the lock; and it sends DEL at once. Whatever the order in whi
 lock, nothing may stay allocated.
 */
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -15,35 +14,45 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{
-    Call, NetworkDir, Orphan, Owned, Scratch, Stopped, binary, child_of, children_of, has_open,
-    install_script, is_over, parent_of, program, wait_until,
+    Call, Holdings, Orphan, Owned, Plugin, Scratch, Snapshot, Stopped, Store, binary, child_of,
+    children_of, has_open, install_script, is_over, parent_of, program, wait_until,
 };
 
 const NETWORK: &str = "orphans";
 
-/// A plugin, its configuration and its directory.
+/// A plugin, its configuration and its store.
 struct Place {
     scratch: Scratch,
     binary: PathBuf,
     config: Value,
-    network: NetworkDir,
+    store: Store,
+    network: Holdings,
 }
 
 impl Place {
-    fn new(plugin: &'static str) -> Self {
+    fn new(plugin: Plugin, store: Store) -> Self {
         let scratch = Scratch::new("orphan");
         let data_dir = scratch.path().join("networks");
         Self {
-            binary: binary(plugin),
+            binary: binary(plugin.name()),
             config: json!({
                 "cniVersion": "1.0.0", "name": NETWORK, "type": "bridge",
                 "ipam": {
-                    "type": plugin, "dataDir": data_dir,
+                    "type": plugin.name(), "dataDir": data_dir, "store": store.name(),
                     "ranges": [[{"subnet": "10.8.0.0/24"}], [{"subnet": "fd00:8::/64"}]],
                 },
             }),
-            network: NetworkDir::new(&data_dir, NETWORK),
+            store,
+            network: Holdings::new(NETWORK, &data_dir, &scratch.path().join("run")).of(plugin),
             scratch,
+        }
+    }
+
+    /// The file that calls lock.
+    fn lock_file(&self) -> PathBuf {
+        match self.store {
+            Store::Dir => self.network.directory().lock(),
+            Store::Sqlite => self.network.database_lock(),
         }
     }
 
@@ -71,14 +80,16 @@ impl Place {
             .env("ANSWER", self.scratch.join("answer.json").to_string_lossy())
     }
 
-    /// Takes the network's lock, which is let go with the file.
+    /// Takes the lock, which is let go with the file.
     fn lock(&self) -> File {
-        fs::create_dir_all(self.network.path()).expect("a network directory can be made");
+        let path = self.lock_file();
+        fs::create_dir_all(path.parent().expect("a lock is in a directory"))
+            .expect("a directory can be made");
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .open(self.network.lock())
+            .open(path)
             .expect("a lock can be opened");
         file.lock().expect("a lock can be taken");
         file
@@ -86,20 +97,14 @@ impl Place {
 
     /// Waits until a process has opened the lock: it waits for it, or is about to.
     fn until_at_lock(&self, pid: u32) {
-        let lock = self.network.lock();
+        let lock = self.lock_file();
         wait_until("the IPAM plugin comes to the lock", || has_open(pid, &lock));
     }
 
-    /// Every file of the network's directory with its content.
-    fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        fs::read_dir(self.network.path())
-            .expect("the network directory can be read")
-            .map(|entry| entry.expect("an entry can be read"))
-            .map(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                (name, fs::read(entry.path()).expect("a file can be read"))
-            })
-            .collect()
+    /// Every file of the store with its content.
+    fn files(&self) -> Snapshot {
+        let lock = self.lock_file();
+        Snapshot::of(lock.parent().expect("a lock is in a directory"))
     }
 }
 
@@ -134,15 +139,16 @@ fn del_and_free(place: &Place, lock: File) {
     let mut del = Owned(place.call("DEL", "orphan").spawn());
     let pid = del.0.id();
     // It may come to its end without the lock: there is nothing to delete.
-    wait_until("DEL is at the lock", || has_open(pid, &place.network.lock()) || is_over(pid));
+    wait_until("DEL is at the lock", || has_open(pid, &place.lock_file()) || is_over(pid));
     drop(lock);
     let status = del.0.wait().expect("DEL's end can be waited for");
     assert!(status.success(), "DEL: {status}");
 }
 
 /// The main plugin reads the answer through a pipe and dies with it.
-fn orphaned_add(plugin: &'static str) {
-    let place = Place::new(plugin);
+fn orphaned_add(plugin: Plugin, store: Store) {
+    let what = format!("{plugin:?}, {store:?}");
+    let place = Place::new(plugin, store);
     place.call("ADD", "stays").run().ok();
     let before = place.network.reservations();
     for round in 0..6 {
@@ -159,7 +165,7 @@ fn orphaned_add(plugin: &'static str) {
             }
         }
         wait_until("the orphan ends", || orphan.is_over());
-        assert_eq!(place.network.reservations(), before, "{plugin}, round {round}");
+        assert_eq!(place.network.reservations(), before, "{what}, round {round}");
         assert_eq!(place.network.held_by("orphan", "eth0").len(), 0);
     }
     // And the same attachment is added without more ado when it is tried again.
@@ -167,18 +173,21 @@ fn orphaned_add(plugin: &'static str) {
 }
 
 #[test]
-fn orphaned_add_of_host_local() {
-    orphaned_add("host-local");
+fn orphaned_adds_in_directories() {
+    orphaned_add(Plugin::HostLocal, Store::Dir);
+    orphaned_add(Plugin::NodeLocal, Store::Dir);
 }
 
 #[test]
-fn orphaned_add_of_node_local() {
-    orphaned_add("node-local");
+fn orphaned_adds_in_databases() {
+    orphaned_add(Plugin::HostLocal, Store::Sqlite);
+    orphaned_add(Plugin::NodeLocal, Store::Sqlite);
 }
 
 /// The answer's reader outlives the main plugin: it must not be told of a success that DEL has undone.
-fn orphan_says_nothing(plugin: &'static str) {
-    let place = Place::new(plugin);
+fn orphan_says_nothing(plugin: Plugin, store: Store) {
+    let what = format!("{plugin:?}, {store:?}");
+    let place = Place::new(plugin, store);
     let lock = place.lock();
     let mut main = Owned(place.main_plugin("\"$0\" <\"$CONF\" &\nwait").spawn());
     let mut stdout = main.0.stdout.take().expect("stdout is a pipe");
@@ -187,7 +196,7 @@ fn orphan_says_nothing(plugin: &'static str) {
     let mut said = String::new();
     stdout.read_to_string(&mut said).expect("what the orphan says can be read");
     wait_until("the orphan ends", || orphan.is_over());
-    assert!(!said.contains("\"ips\""), "{plugin} told nobody of a success: {said}");
+    assert!(!said.contains("\"ips\""), "{what} told nobody of a success: {said}");
     if !said.is_empty() {
         let error: Value = serde_json::from_str(&said).expect("an error is JSON");
         assert!(error["code"].as_u64().is_some_and(|code| code > 0), "{said}");
@@ -196,19 +205,22 @@ fn orphan_says_nothing(plugin: &'static str) {
 }
 
 #[test]
-fn an_orphan_of_host_local_says_nothing() {
-    orphan_says_nothing("host-local");
+fn orphans_that_say_nothing_in_directories() {
+    orphan_says_nothing(Plugin::HostLocal, Store::Dir);
+    orphan_says_nothing(Plugin::NodeLocal, Store::Dir);
 }
 
 #[test]
-fn an_orphan_of_node_local_says_nothing() {
-    orphan_says_nothing("node-local");
+fn orphans_that_say_nothing_in_databases() {
+    orphan_says_nothing(Plugin::HostLocal, Store::Sqlite);
+    orphan_says_nothing(Plugin::NodeLocal, Store::Sqlite);
 }
 
 /// The one who asked has closed the pipe before the answer comes. The pipe is a shell's, not the test's:
 /// of the test's own, a process that another thread starts at that moment has a copy for a while.
-fn closed_before_the_answer(plugin: &'static str) {
-    let place = Place::new(plugin);
+fn closed_before_the_answer(plugin: Plugin, store: Store) {
+    let what = format!("{plugin:?}, {store:?}");
+    let place = Place::new(plugin, store);
     place.call("ADD", "stays").run().ok();
     let before = place.network.reservations();
     let script = "{ \"$0\" <\"$CONF\"; echo $? >\"$ANSWER\"; } | true";
@@ -232,56 +244,62 @@ fn closed_before_the_answer(plugin: &'static str) {
         main.0.wait().expect("the shell's end can be waited for");
         let answer = place.scratch.join("answer.json");
         let status = fs::read_to_string(answer).expect("the exit status can be read");
-        assert_ne!(status.trim(), "0", "{plugin}, round {round}: success that nobody read");
-        assert_eq!(place.network.reservations(), before, "{plugin}, round {round}");
+        assert_ne!(status.trim(), "0", "{what}, round {round}: success that nobody read");
+        assert_eq!(place.network.reservations(), before, "{what}, round {round}");
     }
     place.call("ADD", "orphan").run().ok();
 }
 
 #[test]
-fn closed_before_the_answer_of_host_local() {
-    closed_before_the_answer("host-local");
+fn closed_before_the_answer_in_directories() {
+    closed_before_the_answer(Plugin::HostLocal, Store::Dir);
+    closed_before_the_answer(Plugin::NodeLocal, Store::Dir);
 }
 
 #[test]
-fn closed_before_the_answer_of_node_local() {
-    closed_before_the_answer("node-local");
+fn closed_before_the_answer_in_databases() {
+    closed_before_the_answer(Plugin::HostLocal, Store::Sqlite);
+    closed_before_the_answer(Plugin::NodeLocal, Store::Sqlite);
 }
 
 /// An answer that cannot be written undoes the call; one that can be written anywhere is written.
-fn answer_to_a_file(plugin: &'static str) {
-    let place = Place::new(plugin);
+fn answer_to_a_file(plugin: Plugin, store: Store) {
+    let what = format!("{plugin:?}, {store:?}");
+    let place = Place::new(plugin, store);
     let full = place.main_plugin("exec \"$0\" >/dev/full").run();
-    assert_ne!(full.exit, Some(0), "{plugin}: success that could not be written");
-    assert!(place.network.reservations().is_empty(), "{plugin}: {full:?}");
+    assert_ne!(full.exit, Some(0), "{what}: success that could not be written");
+    assert!(place.network.reservations().is_empty(), "{what}: {full:?}");
 
     let written = place.main_plugin("exec \"$0\" >\"$ANSWER\"").run();
-    assert_eq!(written.exit, Some(0), "{plugin}: {written:?}");
+    assert_eq!(written.exit, Some(0), "{what}: {written:?}");
     let answer =
         fs::read_to_string(place.scratch.join("answer.json")).expect("the answer can be read");
     let answer: Value = serde_json::from_str(&answer).expect("the answer is JSON");
-    assert_eq!(answer["ips"].as_array().map(Vec::len), Some(2), "{plugin}: {answer}");
-    assert_eq!(place.network.held_by("orphan", "eth0").len(), 2, "{plugin}");
+    assert_eq!(answer["ips"].as_array().map(Vec::len), Some(2), "{what}: {answer}");
+    assert_eq!(place.network.held_by("orphan", "eth0").len(), 2, "{what}");
 
     // Nobody reads /dev/null, but nobody has gone away either.
     assert_eq!(place.call("DEL", "orphan").run().exit, Some(0));
     assert_eq!(place.main_plugin("exec \"$0\" >/dev/null").run().exit, Some(0));
-    assert_eq!(place.network.held_by("orphan", "eth0").len(), 2, "{plugin}");
+    assert_eq!(place.network.held_by("orphan", "eth0").len(), 2, "{what}");
 }
 
 #[test]
-fn answers_of_host_local_to_files() {
-    answer_to_a_file("host-local");
+fn answers_to_files_in_directories() {
+    answer_to_a_file(Plugin::HostLocal, Store::Dir);
+    answer_to_a_file(Plugin::NodeLocal, Store::Dir);
 }
 
 #[test]
-fn answers_of_node_local_to_files() {
-    answer_to_a_file("node-local");
+fn answers_to_files_in_databases() {
+    answer_to_a_file(Plugin::HostLocal, Store::Sqlite);
+    answer_to_a_file(Plugin::NodeLocal, Store::Sqlite);
 }
 
 /// The lock is held for longer than the deadline: code 11, and everything is as it was.
-fn lock_held_too_long(plugin: &'static str) {
-    let mut place = Place::new(plugin);
+fn lock_held_too_long(plugin: Plugin, store: Store) {
+    let what = format!("{plugin:?}, {store:?}");
+    let mut place = Place::new(plugin, store);
     let held = place.call("ADD", "stays").run().ok();
     place.config["ipam"]["lockTimeout"] = json!("300ms");
     let before = place.files();
@@ -296,17 +314,17 @@ fn lock_held_too_long(plugin: &'static str) {
         }
         let outcome = place.call(command, id).config(&config).run();
         let (code, text) = outcome.error();
-        assert_eq!(code, 11, "{plugin} {command}: {text}");
+        assert_eq!(code, 11, "{what} {command}: {text}");
         let details = outcome.json()["details"].as_str().unwrap_or_default().to_owned();
         let whole = format!("{text} {details}");
-        let path = place.network.lock();
-        assert!(whole.contains(&*path.to_string_lossy()), "{plugin} {command}: {whole}");
+        let path = place.lock_file();
+        assert!(whole.contains(&*path.to_string_lossy()), "{what} {command}: {whole}");
         let holder = std::process::id().to_string();
         let named = whole.split(|c: char| !c.is_ascii_digit()).any(|word| word == holder);
-        assert!(named, "{plugin} {command}: process {holder} holds it, but: {whole}");
+        assert!(named, "{what} {command}: process {holder} holds it, but: {whole}");
         assert!(outcome.took >= Duration::from_millis(300), "{command}: {:?}", outcome.took);
         assert!(outcome.took < Duration::from_secs(25), "{command}: {:?}", outcome.took);
-        assert_eq!(place.files(), before, "{plugin} {command} changed something");
+        assert_eq!(place.files(), before, "{what} {command} changed something");
     }
     drop(lock);
     place.call("ADD", "new").run().ok();
@@ -317,43 +335,49 @@ fn lock_held_too_long(plugin: &'static str) {
 }
 
 #[test]
-fn a_lock_held_too_long_for_host_local() {
-    lock_held_too_long("host-local");
+fn a_lock_held_too_long_in_directories() {
+    lock_held_too_long(Plugin::HostLocal, Store::Dir);
+    lock_held_too_long(Plugin::NodeLocal, Store::Dir);
 }
 
 #[test]
-fn a_lock_held_too_long_for_node_local() {
-    lock_held_too_long("node-local");
+fn a_lock_held_too_long_in_databases() {
+    lock_held_too_long(Plugin::HostLocal, Store::Sqlite);
+    lock_held_too_long(Plugin::NodeLocal, Store::Sqlite);
 }
 
 /// Less than the deadline is waited for; a deadline that is none is refused before anything is done.
-fn deadline_is_a_duration(plugin: &'static str) {
-    let mut place = Place::new(plugin);
+fn deadline_is_a_duration(plugin: Plugin, store: Store) {
+    let what = format!("{plugin:?}, {store:?}");
+    let mut place = Place::new(plugin, store);
     place.config["ipam"]["lockTimeout"] = json!("30s");
     let lock = place.lock();
     let mut add = Owned(place.call("ADD", "waits").spawn());
     place.until_at_lock(add.0.id());
     drop(lock);
     let status = add.0.wait().expect("ADD's end can be waited for");
-    assert!(status.success(), "{plugin}: {status}");
+    assert!(status.success(), "{what}: {status}");
     assert_eq!(place.network.held_by("waits", "eth0").len(), 2);
 
     for wrong in [json!("soon"), json!("-1s"), json!("5"), json!(true)] {
-        let mut place = Place::new(plugin);
+        let mut place = Place::new(plugin, store);
         place.config["ipam"]["lockTimeout"] = wrong.clone();
         let (code, text) = place.call("ADD", "c1").run().error();
-        assert_eq!(code, 7, "{plugin}, {wrong}: {text}");
-        assert!(text.contains("lockTimeout"), "{plugin}, {wrong}: {text}");
-        assert!(!place.network.path().exists(), "{plugin}, {wrong}: something was made");
+        assert_eq!(code, 7, "{what}, {wrong}: {text}");
+        assert!(text.contains("lockTimeout"), "{what}, {wrong}: {text}");
+        let made = place.network.directory().path().exists() || place.network.database().exists();
+        assert!(!made, "{what}, {wrong}: something was made");
     }
 }
 
 #[test]
-fn the_deadline_of_host_local_is_a_duration() {
-    deadline_is_a_duration("host-local");
+fn the_deadline_is_a_duration_in_directories() {
+    deadline_is_a_duration(Plugin::HostLocal, Store::Dir);
+    deadline_is_a_duration(Plugin::NodeLocal, Store::Dir);
 }
 
 #[test]
-fn the_deadline_of_node_local_is_a_duration() {
-    deadline_is_a_duration("node-local");
+fn the_deadline_is_a_duration_in_databases() {
+    deadline_is_a_duration(Plugin::HostLocal, Store::Sqlite);
+    deadline_is_a_duration(Plugin::NodeLocal, Store::Sqlite);
 }

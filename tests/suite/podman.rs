@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use support::{
-    NetworkDir, Node, Outcome, assert_nothing_reserved, binary, have, is_root, make_root,
-    reference, skip_unless, wait_until,
+    Holdings, Node, Outcome, binary, have, is_root, make_root, reference, skip_unless, wait_until,
 };
 
 const CONTAINERS_CONF: &str = r#"
@@ -126,17 +125,17 @@ impl Podman {
         self.node.ok(&["kill", "-KILL", &pid.to_string()]);
     }
 
-    fn pods(&self) -> NetworkDir {
+    fn pods(&self) -> Holdings {
         self.node.network("pods")
     }
 
-    fn storage(&self) -> NetworkDir {
+    fn storage(&self) -> Holdings {
         self.node.network("storage")
     }
 
     fn assert_nothing_allocated(&self) {
-        assert_nothing_reserved(&self.pods());
-        assert_nothing_reserved(&self.storage());
+        self.pods().assert_nothing_reserved();
+        self.storage().assert_nothing_reserved();
     }
 }
 
@@ -234,7 +233,7 @@ fn a_container_on_two_networks() {
     podman.ok(&["exec", "one", "ping", "-c", "1", "-w", "20", "10.2.0.20"]);
 
     podman.ok(&["rm", "--force", "--time", "0", "both"]);
-    assert_nothing_reserved(&podman.pods());
+    podman.pods().assert_nothing_reserved();
     assert_eq!(podman.storage().reservations().len(), 1);
     podman.ok(&["rm", "--force", "--time", "0", "one"]);
     podman.assert_nothing_allocated();
@@ -263,7 +262,7 @@ fn killed_containers_leave_nothing() {
     podman.kill(&state["Pid"]);
     assert_eq!(podman.pods().held_by(&orphan, "eth0").len(), 2);
     podman.ok(&["rm", "--force", "--time", "0", "killed", "orphan"]);
-    assert_nothing_reserved(&podman.storage());
+    podman.storage().assert_nothing_reserved();
     assert_eq!(podman.pods().reservations().len(), 2);
     assert_eq!(podman.pods().held_by(&other, "eth0").len(), 2);
 

@@ -7,6 +7,7 @@ by side; answers and contents must be equal after each step. A new store gets a 
 held to the same.
 */
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,25 @@ use std::time::Duration;
 
 use ipam_core::addr::{Addr, Cidr};
 use ipam_core::allocator::{Choice, Repeat, Request};
-use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Network};
+use ipam_core::config::Owner;
+use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Instance, Network};
 use ipam_core::memory::MemoryStore;
+use ipam_core::policy::{Policy, Strategy as Order};
 use ipam_core::range::{RangeSet, RangeSpec};
 use ipam_core::store::{Record, ReserveError, Store};
-use ipam_stores::{DirStore, Location, StateDirs};
+use ipam_stores::{Database, DirStore, Location, Moment, SqliteLocation, SqliteStore, StateDirs};
 use proptest::prelude::*;
 use support::Scratch;
 
 /// A store under test, and what other programs can do to its state.
 trait Fixture {
     type Store: Store;
+
+    /// Whether the store can keep what the strategy `sticky` and a cooldown need.
+    const POLICIES: bool;
+
+    /// Whether other programs work on the same state.
+    const SHARED: bool;
 
     fn store(&mut self) -> &mut Self::Store;
 
@@ -74,6 +83,8 @@ fn content(holder: &Holder) -> String {
 
 impl Fixture for Directory {
     type Store = DirStore;
+    const POLICIES: bool = false;
+    const SHARED: bool = true;
 
     fn store(&mut self) -> &mut DirStore {
         &mut self.store
@@ -100,12 +111,93 @@ impl Fixture for Directory {
     }
 }
 
+thread_local! {
+    /// Milliseconds since boot, for the test of this thread.
+    static NOW: Cell<u64> = const { Cell::new(1_000_000) };
+}
+
+fn now() -> Moment {
+    let boot = Duration::from_millis(NOW.get());
+    Moment { boot, unix: 1_700_000_000 + boot.as_secs() }
+}
+
+/// The database, with the same network of another instance in it.
+struct InDatabase {
+    store: SqliteStore,
+    other: SqliteStore,
+    _scratch: Scratch,
+}
+
+impl InDatabase {
+    fn new(scratch: Scratch) -> Self {
+        let state = StateDirs {
+            durable: scratch.path().join("state"),
+            volatile: scratch.path().join("run"),
+        };
+        let path = state.volatile.join("plat.db");
+        let database = Database::new(path, state, Duration::from_secs(30)).with_clock(now);
+        let store = |instance: &str| {
+            let location = SqliteLocation {
+                network: Network::new("net").unwrap(),
+                instance: Instance::new(instance).unwrap(),
+                elsewhere: instance.contains('@'),
+                import: None,
+            };
+            SqliteStore::new(database.clone(), location)
+        };
+        Self { store: store("node-local"), other: store("node-local@1"), _scratch: scratch }
+    }
+}
+
+impl Fixture for InDatabase {
+    type Store = SqliteStore;
+    const POLICIES: bool = true;
+    const SHARED: bool = false;
+
+    fn store(&mut self) -> &mut SqliteStore {
+        &mut self.store
+    }
+
+    /// Another instance is not seen, whatever it does.
+    fn reserve_elsewhere(&mut self, _: usize, record: &Record) {
+        let Holder::Attachment(attachment) = &record.holder else { return };
+        let sets = sets(28);
+        let _ = self.other.reserve(
+            &request(
+                attachment,
+                &sets,
+                &[],
+                Repeat::Return,
+                None,
+                Policy::default(),
+                &Owner::default(),
+            ),
+            &mut || true,
+        );
+    }
+
+    fn release_elsewhere(&mut self, addr: Addr) {
+        let held = self.other.list().unwrap();
+        for record in held.iter().filter(|record| record.addr == addr) {
+            if let Holder::Attachment(attachment) = &record.holder {
+                self.other.release(attachment).unwrap();
+            }
+        }
+    }
+
+    fn crash_elsewhere(&mut self, _: Addr) {
+        self.other.retain(&[]).unwrap();
+    }
+}
+
 /// The model, driven the same way.
 #[derive(Default)]
 struct Model(MemoryStore);
 
 impl Fixture for Model {
     type Store = MemoryStore;
+    const POLICIES: bool = true;
+    const SHARED: bool = true;
 
     fn store(&mut self) -> &mut MemoryStore {
         &mut self.0
@@ -126,14 +218,42 @@ impl Fixture for Model {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Reserve { who: u8, wanted: Vec<u8>, repeat: bool, pin: Option<u32>, waiting: bool },
-    ReserveAndUndo { who: u8 },
-    Release { who: u8 },
-    Find { who: u8 },
-    Retain { valid: Vec<u8> },
-    Elsewhere { who: u8, addr: u8, kind: u8 },
-    ReleaseElsewhere { addr: u8 },
-    CrashElsewhere { addr: u8 },
+    Reserve {
+        who: u8,
+        wanted: Vec<u8>,
+        repeat: bool,
+        pin: Option<u32>,
+        waiting: bool,
+        order: u8,
+        cooldown: u8,
+        pod: u8,
+    },
+    Wait {
+        ms: u64,
+    },
+    ReserveAndUndo {
+        who: u8,
+    },
+    Release {
+        who: u8,
+    },
+    Find {
+        who: u8,
+    },
+    Retain {
+        valid: Vec<u8>,
+    },
+    Elsewhere {
+        who: u8,
+        addr: u8,
+        kind: u8,
+    },
+    ReleaseElsewhere {
+        addr: u8,
+    },
+    CrashElsewhere {
+        addr: u8,
+    },
     Status,
 }
 
@@ -141,8 +261,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let who = || 0_u8..8;
     let addr = || 0_u8..40;
     let step = prop_oneof![
-        6 => (who(), proptest::collection::vec(addr(), 0..3), any::<bool>(), proptest::option::weighted(0.2, 0_u32..2), proptest::bool::weighted(0.9))
-            .prop_map(|(who, wanted, repeat, pin, waiting)| Step::Reserve { who, wanted, repeat, pin, waiting }),
+        6 => (
+            who(),
+            proptest::collection::vec(addr(), 0..3),
+            any::<bool>(),
+            proptest::option::weighted(0.2, 0_u32..2),
+            proptest::bool::weighted(0.9),
+            0_u8..5,
+            0_u8..6,
+            0_u8..4,
+        )
+            .prop_map(|(who, wanted, repeat, pin, waiting, order, cooldown, pod)| Step::Reserve {
+                who, wanted, repeat, pin, waiting, order, cooldown, pod,
+            }),
+        2 => (0_u64..1500).prop_map(|ms| Step::Wait { ms }),
         1 => who().prop_map(|who| Step::ReserveAndUndo { who }),
         4 => who().prop_map(|who| Step::Release { who }),
         1 => who().prop_map(|who| Step::Find { who }),
@@ -177,6 +309,18 @@ fn sets(prefix: u8) -> Vec<RangeSet> {
     vec![set(&format!("10.1.2.0/{prefix}")), set("2001:db8::/124")]
 }
 
+fn request<'a>(
+    attachment: &'a Attachment,
+    sets: &'a [RangeSet],
+    requested: &'a [Addr],
+    repeat: Repeat,
+    pin: Option<u32>,
+    policy: Policy,
+    owner: &'a Owner,
+) -> Request<'a> {
+    Request { attachment, sets, requested, repeat, pin, policy, owner }
+}
+
 /// What a verb answered, in a form that does not depend on the store's error.
 fn outcome<T: Debug, E>(result: Result<T, ReserveError<E>>) -> String {
     match result {
@@ -188,23 +332,41 @@ fn outcome<T: Debug, E>(result: Result<T, ReserveError<E>>) -> String {
 }
 
 /// Does one step and tells what came out of it.
-fn perform<F: Fixture>(fixture: &mut F, sets: &[RangeSet], step: &Step) -> String {
+fn perform<F: Fixture>(fixture: &mut F, sets: &[RangeSet], step: &Step, policies: bool) -> String {
     let store = fixture.store();
     match step {
-        Step::Reserve { who, wanted, repeat, pin, waiting } => {
+        Step::Reserve { who, wanted, repeat, pin, waiting, order, cooldown, pod } => {
             let mut requested: Vec<Addr> = wanted.iter().map(|n| address(*n)).collect();
             requested.dedup();
             let attachment = attachment(*who);
             let repeat = if *repeat { Repeat::Return } else { Repeat::Refuse };
-            let request =
-                Request { attachment: &attachment, sets, requested: &requested, repeat, pin: *pin };
+            let mut policy = Policy {
+                strategy: match order {
+                    0 => Order::Lowest,
+                    1 | 2 => Order::Sticky,
+                    _ => Order::Next,
+                },
+                cooldown: Duration::from_millis(u64::from(cooldown.saturating_sub(2)) * 400),
+            };
+            if !policies {
+                policy.cooldown = Duration::ZERO;
+                if policy.strategy == Order::Sticky {
+                    policy.strategy = Order::Next;
+                }
+            }
+            let owner = Owner {
+                namespace: (*pod > 0).then(|| "default".to_owned()),
+                name: Some(format!("web-{pod}")),
+                uid: None,
+            };
+            let request = request(&attachment, sets, &requested, repeat, *pin, policy, &owner);
             outcome(store.reserve(&request, &mut || *waiting))
         }
+        Step::Wait { .. } => String::new(),
         Step::ReserveAndUndo { who } => {
             let attachment = attachment(*who);
-            let repeat = Repeat::Return;
-            let request =
-                Request { attachment: &attachment, sets, requested: &[], repeat, pin: None };
+            let (policy, owner) = (Policy::default(), Owner::default());
+            let request = request(&attachment, sets, &[], Repeat::Return, None, policy, &owner);
             let reserved = store.reserve(&request, &mut || true);
             if let Ok(choices) = &reserved {
                 let choices: &[Choice] = choices;
@@ -238,7 +400,8 @@ fn perform<F: Fixture>(fixture: &mut F, sets: &[RangeSet], step: &Step) -> Strin
             String::new()
         }
         Step::Status => {
-            format!("{:?} {:?}", store.first_exhausted(sets).ok(), store.pinned().ok())
+            let cooldown = if policies { Duration::from_millis(800) } else { Duration::ZERO };
+            format!("{:?} {:?}", store.first_exhausted(sets, cooldown).ok(), store.pinned().ok())
         }
     }
 }
@@ -260,8 +423,19 @@ fn compare<F: Fixture>(mut fixture: F, before: u8, steps: &[Step]) -> Result<(),
         if before > 0 && matches!(step, Step::Retain { .. }) {
             continue;
         }
-        let (ours, expected) =
-            (perform(&mut fixture, &sets, step), perform(&mut model, &sets, step));
+        if let Step::Wait { ms } = step {
+            NOW.set(NOW.get() + ms);
+        }
+        model.0.set_now(now().boot);
+        let ours = perform(&mut fixture, &sets, step, F::POLICIES);
+        let elsewhere = matches!(
+            step,
+            Step::Elsewhere { .. } | Step::ReleaseElsewhere { .. } | Step::CrashElsewhere { .. }
+        );
+        if elsewhere && !F::SHARED {
+            continue;
+        }
+        let expected = perform(&mut model, &sets, step, F::POLICIES);
         prop_assert_eq!(ours, expected, "step {}: {:?}", i, step);
     }
     let list = |records: Vec<Record>| records;
@@ -302,5 +476,15 @@ proptest! {
     fn a_directory_that_becomes_large_and_small_again_is_the_model(steps in steps()) {
         // Thirty more or less than what one look at the directory tells.
         compare(Directory::new(Scratch::on_tmpfs("stores")), 35, &steps)?;
+    }
+
+    #[test]
+    fn a_database_on_tmpfs_is_the_model(steps in steps()) {
+        compare(InDatabase::new(Scratch::on_tmpfs("stores")), 0, &steps)?;
+    }
+
+    #[test]
+    fn a_database_on_disk_is_the_model(steps in steps()) {
+        compare(InDatabase::new(on_disk()), 0, &steps)?;
     }
 }

@@ -25,7 +25,7 @@ fn bench(plugin: Plugin) -> Workbench {
 /// A configuration with two addresses for each attachment, and this `dataDir`.
 fn whole(bench: &Workbench, data_dir: impl AsRef<Path>) -> Value {
     let ranges = json!([[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00::/64"}]]);
-    bench.config(json!({"ranges": ranges, "dataDir": data_dir.as_ref()}))
+    bench.config(json!({"ranges": ranges, "store": "dir", "dataDir": data_dir.as_ref()}))
 }
 
 /// All that is left of a configuration.
@@ -233,7 +233,7 @@ fn a_place_that_was_removed() {
             bench.add("c1", &whole(&bench, &other));
             let removed = match what {
                 "dataDir" => bench.data(),
-                _ => bench.network().path().to_path_buf(),
+                _ => bench.network().directory().path().to_path_buf(),
             };
             fs::remove_dir_all(&removed).expect("a directory can be removed");
             for _ in 0..2 {
@@ -309,7 +309,11 @@ fn a_place_that_cannot_be_remembered() {
                     "{code} {message}"
                 );
                 assert_eq!(held(&bench.data()), 0, "{obstacle}");
-                assert_eq!(bench.network().strangers(), [] as [String; 0], "{obstacle}");
+                assert_eq!(
+                    bench.network().directory().strangers(),
+                    [] as [String; 0],
+                    "{obstacle}"
+                );
             }
             // Later it can.
             fs::remove_file(&path).expect("a scratch file can be removed");
@@ -345,7 +349,8 @@ fn deleting_nothing_makes_nothing() {
             }
         }
         // Directories that are there stay as they are.
-        fs::create_dir_all(bench.network().path()).expect("a scratch directory can be made");
+        fs::create_dir_all(bench.network().directory().path())
+            .expect("a scratch directory can be made");
         fs::create_dir_all(bench.state().join("places")).expect("a scratch directory can be made");
         let before = bench.snapshot();
         for config in [stripped(plugin), whole(&bench, bench.data())] {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::program::{install_copy, program};
-use crate::{NetworkDir, Outcome, wait_until};
+use crate::{Holdings, Outcome, wait_until};
 
 /// Where a node keeps the plugins that were installed on it.
 const PLUGINS: &str = "/run/plugins";
@@ -112,9 +112,14 @@ impl Node {
         PathBuf::from(PLUGINS)
     }
 
-    /// What is reserved for a network of a plugin that was told no `dataDir`.
-    pub fn network(&self, name: &str) -> NetworkDir {
-        NetworkDir::new(&self.path("/var/lib/cni/networks"), name)
+    /// What is reserved for a network of a plugin that was told no `dataDir` and no `database`.
+    pub fn network(&self, name: &str) -> Holdings {
+        self.network_in("/var/lib/cni/networks", name)
+    }
+
+    /// What is reserved for a network of a plugin that was told this `dataDir`.
+    pub fn network_in(&self, data_dir: &str, name: &str) -> Holdings {
+        Holdings::new(name, &self.path(data_dir), &self.path("/run/plat")).frozen()
     }
 
     /// Adds a network namespace, and tells its path inside the node.
@@ -176,16 +181,6 @@ impl Drop for Node {
             }
         }
     }
-}
-
-/// Asserts that nothing is reserved in a network's directory, and that nothing else was left there.
-/// The node's index may stay, which node-local pins beside its reservations: it holds no address.
-pub fn assert_nothing_reserved(network: &NetworkDir) {
-    let held = network.reservations();
-    assert!(held.is_empty(), "still reserved in {}: {held:?}", network.path().display());
-    let mut strangers = network.strangers();
-    strangers.retain(|name| name != "node-index");
-    assert_eq!(strangers, [] as [String; 0], "left behind in {}", network.path().display());
 }
 
 /// Removes a control group and those below it.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Call, NetworkDir, binary};
+use crate::{Call, Holdings, NetworkDir, binary};
 
-/// The IPAM plugins that keep their reservations in the reference's directory.
+/// The IPAM plugins whose ranges this node knows by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plugin {
     /// Ranges as written.
@@ -26,11 +26,41 @@ impl Plugin {
     }
 }
 
+/// What remembers allocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// The reference's directory.
+    Dir,
+    /// The database in the directory of the boot's state.
+    Sqlite,
+}
+
+impl Store {
+    /// The word for it in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dir => "dir",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+impl Plugin {
+    /// The store that the plugin uses unless it is told another one.
+    pub fn default_store(self) -> Store {
+        match self {
+            Self::HostLocal => Store::Dir,
+            Self::NodeLocal => Store::Sqlite,
+        }
+    }
+}
+
 /// A plugin, its configuration for one network, and where it keeps what it knows. Both plugins
 /// choose from the same ranges: `10.7.0.0/16`, and with two stacks `2001:db8:7::/64`.
 #[derive(Clone, Debug)]
 pub struct Site {
     plugin: Plugin,
+    store: Store,
     binary: PathBuf,
     data: PathBuf,
     state: PathBuf,
@@ -38,16 +68,18 @@ pub struct Site {
     index: u32,
     families: usize,
     prefix: u8,
+    policy: bool,
 }
 
 impl Site {
     /// The network's name.
     pub const NETWORK: &'static str = "net";
 
-    /// Reservations in `base/data`, durable state in `base/state`, the boot's state in `run`.
+    /// Reservations in the directory `base/data`, durable state in `base/state`, the boot's state in `run`.
     pub fn new(plugin: Plugin, base: &Path, run: &Path) -> Self {
         Self {
             plugin,
+            store: Store::Dir,
             binary: binary(plugin.name()),
             data: base.join("data"),
             state: base.join("state"),
@@ -55,6 +87,7 @@ impl Site {
             index: 7,
             families: 1,
             prefix: 16,
+            policy: false,
         }
     }
 
@@ -62,6 +95,13 @@ impl Site {
     #[must_use]
     pub fn with_binary(mut self, binary: PathBuf) -> Self {
         self.binary = binary;
+        self
+    }
+
+    /// The same with another store.
+    #[must_use]
+    pub fn in_store(mut self, store: Store) -> Self {
+        self.store = store;
         self
     }
 
@@ -107,9 +147,21 @@ impl Site {
         self
     }
 
+    /// The same with sticky addresses, each container being a pod of its own, and an hour of rest.
+    #[must_use]
+    pub fn with_policy(mut self, policy: bool) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Which plugin it is.
     pub fn plugin(&self) -> Plugin {
         self.plugin
+    }
+
+    /// What remembers its allocations.
+    pub fn store(&self) -> Store {
+        self.store
     }
 
     /// The program that is run.
@@ -148,6 +200,16 @@ impl Site {
         NetworkDir::new(&self.data, Self::NETWORK)
     }
 
+    /// The database, where that is the store.
+    pub fn database(&self) -> PathBuf {
+        self.run.join("plat.db")
+    }
+
+    /// What the network holds, in whichever store.
+    pub fn holdings(&self) -> Holdings {
+        Holdings::new(Self::NETWORK, &self.data, &self.run).with_state(&self.state)
+    }
+
     /// The configuration, of a version that the installed reference knows too.
     pub fn config(&self) -> Value {
         let (v4, v6) = match self.plugin {
@@ -158,6 +220,13 @@ impl Site {
         let mut config = self.stripped_config();
         config["ipam"]["dataDir"] = json!(self.data);
         config["ipam"]["ranges"] = json!(sets[..self.families]);
+        if self.store != self.plugin.default_store() {
+            config["ipam"]["store"] = json!(self.store.name());
+        }
+        if self.policy {
+            config["ipam"]["strategy"] = json!("sticky");
+            config["ipam"]["cooldown"] = json!("1h");
+        }
         if self.plugin == Plugin::NodeLocal {
             config["ipam"]["index"] = json!(self.index);
         }
@@ -181,11 +250,16 @@ impl Site {
 
     /// A call with another configuration.
     pub fn call_with(&self, command: &str, id: &str, config: &Value) -> Call {
-        Call::new(&self.binary, command)
+        let call = Call::new(&self.binary, command)
             .env("PLAT_STATE_DIR", self.state.to_string_lossy())
             .env("PLAT_RUN_DIR", self.run.to_string_lossy())
             .id(id)
-            .config(config)
+            .config(config);
+        if !self.policy {
+            return call;
+        }
+        let pod = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME={id}");
+        call.env("CNI_ARGS", pod)
     }
 
     /// The configuration with the attachments that are valid: these containers' `eth0`.

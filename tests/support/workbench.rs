@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::program::install_script;
-use crate::{Call, NetworkDir, Plugin, Scratch, Snapshot, binary, program};
+use crate::{Call, Holdings, Plugin, Scratch, Snapshot, binary, program};
 
 /// A plugin and a scratch directory with everything it may read or write: `dataDir`, node-local's
 /// template folder, durable and volatile state.
@@ -106,15 +106,30 @@ impl Workbench {
         self.scratch.write(&format!("node-local/{name}"), content);
     }
 
-    /// The directory of the network.
-    pub fn network(&self) -> NetworkDir {
-        NetworkDir::new(&self.data(), Self::NETWORK)
+    /// What the network holds.
+    pub fn network(&self) -> Holdings {
+        self.network_called(Self::NETWORK)
     }
 
-    /// What is recorded: reservations and durable state. The volatile state is what is known of them, and
-    /// any call may bring it up to date.
+    /// What a network of another name holds.
+    pub fn network_called(&self, name: &str) -> Holdings {
+        self.network_in(&self.data(), name)
+    }
+
+    /// What a network holds whose configuration names another `dataDir`.
+    pub fn network_in(&self, data_dir: &Path, name: &str) -> Holdings {
+        Holdings::new(name, data_dir, &self.run_dir()).with_state(&self.state())
+    }
+
+    /// The database, unless a configuration says otherwise.
+    pub fn database(&self) -> PathBuf {
+        self.run_dir().join("plat.db")
+    }
+
+    /// What is recorded: reservations, the database and durable state. The other volatile state is what is
+    /// known of reservations, and any call may bring it up to date.
     pub fn snapshot(&self) -> Snapshot {
-        let places = [self.data(), self.state()];
+        let places = [self.data(), self.state(), self.database()];
         Snapshot::of_all(places.iter().map(PathBuf::as_path))
     }
 

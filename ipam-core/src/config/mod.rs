@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::addr::Addr;
+use crate::policy::{Policy, Strategy};
 use crate::range::RangeSet;
 
 pub use args::{Args, Owner};
@@ -47,6 +48,9 @@ pub const KNOWN_KEYS: &[&str] = &[
     "smallSubnets",
     "shared",
     "store",
+    "database",
+    "strategy",
+    "cooldown",
     "lockTimeout",
 ];
 
@@ -82,6 +86,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The file to read DNS settings from.
     pub resolv_conf: Option<String>,
+    /// How addresses are chosen.
+    pub policy: Policy,
     /// Where state lies and how it is locked.
     pub place: Place,
     /// The pod, for people.
@@ -90,9 +96,32 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// What remembers allocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The directory format of the reference.
+    Dir,
+    /// A database of this node and boot.
+    Sqlite,
+}
+
+impl StoreKind {
+    /// The word in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dir => "dir",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
 /// Where a network's state lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// What remembers; `None`: what the plugin uses by default.
+    pub store: Option<StoreKind>,
+    /// The database, if given; an absolute path.
+    pub database: Option<String>,
     /// `dataDir`, if given.
     pub data_dir: Option<String>,
     /// Whether other nodes use the directory, too; `None` if the configuration does not say.
@@ -118,6 +147,10 @@ impl Config {
         let place = match &ipam {
             Some(ipam) => Place::read(ipam)?,
             None => Place::default(),
+        };
+        let policy = match &ipam {
+            Some(ipam) => policy(ipam)?,
+            None => Policy::default(),
         };
         let resolv_conf = match &ipam {
             Some(ipam) => {
@@ -157,6 +190,7 @@ impl Config {
             requested,
             routes,
             resolv_conf,
+            policy,
             place,
             owner: args.owner,
             warnings: unknown_keys(&root, &ipam, also_known),
@@ -166,7 +200,13 @@ impl Config {
 
 impl Default for Place {
     fn default() -> Self {
-        Self { data_dir: None, shared: None, lock_timeout: LOCK_TIMEOUT }
+        Self {
+            store: None,
+            database: None,
+            data_dir: None,
+            shared: None,
+            lock_timeout: LOCK_TIMEOUT,
+        }
     }
 }
 
@@ -181,6 +221,8 @@ impl Place {
         let mut warnings = Vec::new();
         let mut ignore = |error: ConfigError| warnings.push(format!("ignored: {error}"));
         let place = Self {
+            store: store(&ipam).map_err(&mut ignore).unwrap_or_default(),
+            database: database(&ipam).map_err(&mut ignore).unwrap_or_default(),
             data_dir: path(&ipam, "dataDir").map_err(&mut ignore).unwrap_or_default(),
             shared: shared(&ipam).map_err(&mut ignore).unwrap_or_default(),
             lock_timeout: lock_timeout(&ipam).map_err(&mut ignore).unwrap_or(LOCK_TIMEOUT),
@@ -189,20 +231,90 @@ impl Place {
     }
 
     fn read(ipam: &At<'_>) -> Result<Self, ConfigError> {
-        if let Some(at) = ipam.get("store")?
-            && at.string()? != "dir"
-        {
-            return Err(at.wrong(
-                format!("{at}: {} is no store", json::shown(&at.value().to_string())),
-                "\"dir\", the directory format of the reference",
-            ));
-        }
         Ok(Self {
+            store: store(ipam)?,
+            database: database(ipam)?,
             data_dir: path(ipam, "dataDir")?,
             shared: shared(ipam)?,
             lock_timeout: lock_timeout(ipam)?,
         })
     }
+
+    /// Whether a store of this kind can do what is asked of it.
+    ///
+    /// # Errors
+    /// What it cannot do.
+    pub fn allows(&self, kind: StoreKind, policy: Policy) -> Result<(), ConfigError> {
+        let cannot = |key: &str, found: String, why: &str, expected: &str| {
+            Err(ConfigError {
+                message: format!("ipam.{key}: the store {:?} {why}", kind.as_str()),
+                path: format!("ipam.{key}"),
+                found,
+                expected: expected.to_owned(),
+            })
+        };
+        match kind {
+            StoreKind::Dir if policy.strategy == Strategy::Sticky => cannot(
+                "strategy",
+                "\"sticky\"".to_owned(),
+                "keeps the reference's files, which do not remember pods",
+                "\"next\", \"lowest\", or \"store\": \"sqlite\"",
+            ),
+            StoreKind::Dir if !policy.cooldown.is_zero() => cannot(
+                "cooldown",
+                format!("{} ms", policy.cooldown.as_millis()),
+                "keeps the reference's files, which do not remember when an address was freed",
+                "\"0s\", or \"store\": \"sqlite\"",
+            ),
+            StoreKind::Sqlite if self.shared == Some(true) => cannot(
+                "shared",
+                "true".to_owned(),
+                "belongs to one node",
+                "\"store\": \"dir\" for a dataDir that several nodes use",
+            ),
+            StoreKind::Dir | StoreKind::Sqlite => Ok(()),
+        }
+    }
+}
+
+fn store(ipam: &At<'_>) -> Result<Option<StoreKind>, ConfigError> {
+    let Some(at) = ipam.get("store")? else { return Ok(None) };
+    match at.string()? {
+        "" => Ok(None),
+        "dir" => Ok(Some(StoreKind::Dir)),
+        "sqlite" => Ok(Some(StoreKind::Sqlite)),
+        _ => Err(at.wrong(
+            format!("{at}: {} is no store", json::shown(&at.value().to_string())),
+            "\"dir\", the directory format of the reference, or \"sqlite\", a database of this node",
+        )),
+    }
+}
+
+fn database(ipam: &At<'_>) -> Result<Option<String>, ConfigError> {
+    let Some(text) = path(ipam, "database")? else { return Ok(None) };
+    let Some(at) = ipam.get("database")? else { return Ok(None) };
+    let parts = text.split('/').skip(1);
+    if !text.starts_with('/') || text.ends_with('/') || parts.clone().any(|part| part == "..") {
+        return Err(at.wrong(
+            format!("{at}: {:?} is not the absolute path of a file", json::shown(&text)),
+            "an absolute path without .., such as \"/run/plat/plat.db\"",
+        ));
+    }
+    Ok(Some(text))
+}
+
+fn policy(ipam: &At<'_>) -> Result<Policy, ConfigError> {
+    let strategy = match ipam.get("strategy")? {
+        None => Strategy::default(),
+        Some(at) => Strategy::parse(at.string()?).ok_or_else(|| {
+            at.wrong(
+                format!("{at}: {} is no strategy", json::shown(&at.value().to_string())),
+                "\"next\", \"lowest\" or \"sticky\"",
+            )
+        })?,
+    };
+    let cooldown = duration_at(ipam, "cooldown")?.unwrap_or_default();
+    Ok(Policy { strategy, cooldown })
 }
 
 /// A path; the empty text is as absent.
@@ -220,9 +332,13 @@ fn shared(ipam: &At<'_>) -> Result<Option<bool>, ConfigError> {
 }
 
 fn lock_timeout(ipam: &At<'_>) -> Result<Duration, ConfigError> {
-    let Some(at) = ipam.get("lockTimeout")? else { return Ok(LOCK_TIMEOUT) };
+    Ok(duration_at(ipam, "lockTimeout")?.unwrap_or(LOCK_TIMEOUT))
+}
+
+fn duration_at(ipam: &At<'_>, key: &str) -> Result<Option<Duration>, ConfigError> {
+    let Some(at) = ipam.get(key)? else { return Ok(None) };
     let text = at.string()?;
-    parse_duration(text).ok_or_else(|| {
+    parse_duration(text).map(Some).ok_or_else(|| {
         at.wrong(
             format!("{at}: {:?} is no duration", json::shown(text)),
             "a number with a unit, such as \"300ms\", \"30s\" or \"5m\"",

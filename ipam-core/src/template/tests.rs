@@ -49,10 +49,12 @@ fn placeholders_are_filled_in_everywhere_in_texts() {
     ] {
         assert_eq!(rendered(&json!({"resolvConf": template}), 4).unwrap_err(), error);
     }
-    assert_eq!(
-        rendered(&json!({"dataDir": "/var/{node}"}), 4).unwrap_err(),
-        "ipam.dataDir: placeholders are not filled in here"
-    );
+    for key in ["dataDir", "database"] {
+        assert_eq!(
+            rendered(&json!({key: "/var/{node}"}), 4).unwrap_err(),
+            format!("ipam.{key}: placeholders are not filled in here")
+        );
+    }
 }
 
 #[test]

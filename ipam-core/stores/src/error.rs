@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipam_core::addr::Addr;
+
 /// Why a store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,84 @@ pub enum StoreError {
         /// How long this call waited.
         waited: Duration,
     },
+    /// SQLite failed.
+    #[error("{call} the database {}: {reason}", path.display())]
+    Database {
+        /// What was tried: `open`, `read`, `write`, `make`.
+        call: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+        /// Whether its file system is full.
+        full: bool,
+    },
+    /// The database of this boot is gone, and with it what living pods hold.
+    #[error("the database {} is gone, though it was made in this boot", path.display())]
+    Lost {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database is a copy that was put back.
+    #[error("the database {} is not the file that was written last in this boot, but a copy", path.display())]
+    Restored {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database was broken and has been set aside.
+    #[error("the database {} was broken ({reason}) and is now {}", path.display(), aside.display())]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// How it was broken.
+        reason: String,
+        /// Where it is now.
+        aside: PathBuf,
+    },
+    /// The database was written by a later version.
+    #[error("the database {} has schema {schema}, this version knows {known} at most", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        schema: u32,
+        /// The newest one known here.
+        known: u32,
+    },
+    /// A file of another program is where the database should be.
+    #[error("{} is no database of Plat's; it was left as it is", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database would lie on a network file system.
+    #[error("the database {} would lie on {kind}, which other nodes can write to", path.display())]
+    NetworkFs {
+        /// The database.
+        path: PathBuf,
+        /// The file system.
+        kind: &'static str,
+    },
+    /// An address that is to be written is held by somebody else.
+    #[error("{addr} is held by {holder} in {} already", path.display())]
+    Held {
+        /// The address.
+        addr: Addr,
+        /// Who holds it.
+        holder: String,
+        /// Where.
+        path: PathBuf,
+    },
+    /// The state belongs to another node.
+    #[error("{} holds addresses of the node with index {pinned}, not {pin}", path.display())]
+    OtherNode {
+        /// The store.
+        path: PathBuf,
+        /// Its node index.
+        pinned: u32,
+        /// The other one.
+        pin: u32,
+    },
     /// The directory vanished again and again while it was being locked.
     #[error("{} is being removed and made again by somebody else", path.display())]
     Unstable {
@@ -39,7 +119,24 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again later may help.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Unstable { .. })
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Unstable { .. }
+                | Self::Lost { .. }
+                | Self::Restored { .. }
+                | Self::Corrupt { .. }
+        )
+    }
+
+    /// Whether what is known of existing attachments is lost.
+    pub const fn affects_existing(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Restored { .. } | Self::Corrupt { .. })
+    }
+
+    /// Whether the configuration names a place where the store cannot be.
+    pub const fn is_misplaced(&self) -> bool {
+        matches!(self, Self::NotOurs { .. } | Self::NetworkFs { .. })
     }
 
     /// Whether the path is one at which nothing can be: longer than the file system allows.
@@ -62,8 +159,27 @@ impl StoreError {
                 }
                 _ => format!("look at {}", path.display()),
             },
+            Self::Database { full: true, path, .. } => {
+                format!("free space on the file system of {}", path.display())
+            }
+            Self::Database { path, .. } => format!("look at {}", path.display()),
+            Self::Lost { .. } | Self::Restored { .. } | Self::Corrupt { .. } => {
+                "no address is given out until `plat check --fix` has found what living pods hold, \
+                 or the node has booted"
+                    .to_owned()
+            }
+            Self::Newer { .. } => "use the version that wrote it, or a later one".to_owned(),
+            Self::NotOurs { .. } => "name another file by database, or move this one away".to_owned(),
+            Self::NetworkFs { .. } => {
+                "name a local file by database, or use \"store\": \"dir\", which several nodes may share"
+                    .to_owned()
+            }
+            Self::Held { .. } => "free it first, or leave it out".to_owned(),
             Self::Busy { holder, .. } => {
                 format!("look at what {holder} is doing; the runtime will try again")
+            }
+            Self::OtherNode { .. } => {
+                "addresses of two nodes do not belong into one store".to_owned()
             }
             Self::Unstable { path } => format!("look at who removes {}", path.display()),
         }

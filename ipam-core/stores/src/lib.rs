@@ -6,19 +6,51 @@ one lock. [`Places`] remembers which directories a network has used, so that a D
 configuration is lost. [`lock`] is the one place where a lock is taken.
 */
 
+mod any;
+mod boot;
 mod dir;
 mod error;
+mod files;
 pub mod lock;
 mod places;
+mod sqlite;
+pub mod survey;
 
+pub use any::AnyStore;
+pub use boot::{Boot, Moment};
 pub use dir::{DirStore, Location};
 pub use error::StoreError;
-pub use places::Places;
+pub use places::{Places, Remembered};
+pub use sqlite::{Clock, Database, SqliteLocation, SqliteStore};
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// The magic numbers in statfs(2) of file systems that die with the boot: tmpfs, ramfs.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// The magic numbers in statfs(2) of file systems that other machines may change behind this kernel's back.
+/// What FUSE serves cannot be told; much of it is remote.
+const ON_NETWORK: [(i64, &str); 12] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xfe53_4d42, "SMB2"),
+    (0xff53_4d42, "CIFS"),
+    (0x00c3_6400, "Ceph"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9P"),
+    (0x5346_414f, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x7461_636f, "OCFS2"),
+    (0x0116_1970, "GFS2"),
+];
+
+/// The network file system that an open file lies on, if it is one.
+fn network_fs(file: impl AsFd) -> Option<&'static str> {
+    let kind = rustix::fs::fstatfs(file).ok()?.f_type;
+    ON_NETWORK.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+}
 
 /// The reference's default `dataDir`.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";

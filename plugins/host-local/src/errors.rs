@@ -16,7 +16,13 @@ pub fn config_error(error: &ConfigError) -> Error {
 
 /// A store that failed.
 pub(crate) fn store_error(error: &StoreError) -> Error {
-    let code = if error.is_transient() { Code::TryAgainLater } else { Code::Io };
+    let code = if error.is_transient() {
+        Code::TryAgainLater
+    } else if error.is_misplaced() {
+        Code::InvalidConfig
+    } else {
+        Code::Io
+    };
     Error::new(code, error.to_string()).with_details(error.advice())
 }
 
@@ -40,9 +46,12 @@ fn refusal_error(refusal: &Refusal) -> Error {
 /// STATUS: why an ADD could not be served.
 pub(crate) fn not_ready(reason: NotReady) -> Error {
     let (message, details) = match reason {
-        NotReady::Exhausted { set, ranges } => (
-            format!("no IP addresses available in range set {set}: {ranges}"),
-            Refusal::Exhausted { set, ranges }.advice(),
+        NotReady::Exhausted { set, ranges, resting } => (
+            format!(
+                "no IP addresses available in range set {set}: {ranges}{}",
+                resting.map_or_else(String::new, |resting| format!(" ({resting})"))
+            ),
+            Refusal::Exhausted { set, ranges, resting }.advice(),
         ),
         NotReady::Pinned { pinned, now } => {
             let refusal = Refusal::Pinned { pinned, now };

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use cni::{About, Added, Call, Code, Dns, Error, IpConfig, IpamResult, Plugin, Route};
 use ipam_core::addr::{Addr, Cidr};
 use ipam_core::allocator::Request;
-use ipam_core::config::Place;
 use ipam_core::config::json::shown;
-use ipam_core::identity::{Attachment, ContainerId, IfName, Network};
+use ipam_core::config::{Place, StoreKind};
+use ipam_core::identity::{Attachment, ContainerId, IfName, Instance, Network};
 use ipam_core::ipam::{self, Answer, Checked};
 use ipam_core::store::Store;
-use ipam_stores::{DEFAULT_DATA_DIR, DirStore, Location, Places, StateDirs, StoreError};
+use ipam_stores::{
+    AnyStore, DEFAULT_DATA_DIR, Database, DirStore, Location, Places, Remembered, SqliteLocation,
+    SqliteStore, StateDirs, StoreError,
+};
 use serde_json::Value;
 
 use crate::errors::{config_error, not_ready, reserve_error, store_error};
@@ -46,13 +49,17 @@ impl<S: Source> Plugin for Ipam<S> {
             None => prepared.dns.unwrap_or_default(),
         };
         let attachment = attachment(call)?;
-        let mut store = open(call, &config.place)?;
+        let kind = self.kind(&config.place);
+        config.place.allows(kind, config.policy).map_err(|e| config_error(&e))?;
+        let mut store = self.open(call, &config.place)?;
         let request = Request {
             attachment: &attachment,
             sets: &config.sets,
             requested: &config.requested,
             repeat: self.source.repeat(),
             pin: prepared.pin,
+            policy: config.policy,
+            owner: &config.owner,
         };
         let caller = call.caller;
         let answer = ipam::add(&mut store, &request, &config.routes, &mut || caller.is_waiting());
@@ -73,21 +80,29 @@ impl<S: Source> Plugin for Ipam<S> {
         }
         let attachment = attachment(call)?;
         let network = network(call)?;
-        // The configuration may have lost or changed its dataDir since the ADD: every place that this
-        // network has used is looked at. The attachment's identity is unique in all of them.
-        let mut dirs = vec![data_dir(call, &place), PathBuf::from(DEFAULT_DATA_DIR)];
+        // The configuration may have lost or changed its store since the ADD: every place that this network
+        // has used is looked at. The attachment's identity is unique in all of them.
+        let mut places = vec![Remembered::DataDir(data_dir(call, &place))];
+        let default = Remembered::DataDir(PathBuf::from(DEFAULT_DATA_DIR));
+        if self.kind(&place) == StoreKind::Sqlite {
+            places.push(Remembered::Database(database_path(call, &place)));
+        }
+        if self.source.store() == StoreKind::Sqlite {
+            places.push(Remembered::Database(default_database(call)));
+        }
+        places.push(default);
         let mut failure = None;
         match Places::new(&state_dirs(call).durable, &network).all() {
-            Ok(places) => dirs.extend(places),
+            Ok(remembered) => places.extend(remembered),
             Err(error) => failure = Some(store_error(&error)),
         }
-        let mut seen: Vec<&Path> = Vec::new();
-        for dir in &dirs {
-            if seen.contains(&dir.as_path()) {
+        let mut seen: Vec<&Remembered> = Vec::new();
+        for at in &places {
+            if seen.contains(&at) {
                 continue;
             }
-            seen.push(dir);
-            let mut store = store_at(call, dir.clone(), network.clone(), &place);
+            seen.push(at);
+            let mut store = self.store_at(call, at, network.clone(), &place)?;
             if let Err(error) = store.release(&attachment) {
                 failure.get_or_insert(store_error(&error));
             }
@@ -104,7 +119,7 @@ impl<S: Source> Plugin for Ipam<S> {
         };
         let expected = previous_addresses(&call.config)?;
         let attachment = attachment(call)?;
-        let mut store = open(call, &place)?;
+        let mut store = self.open(call, &place)?;
         let checked = ipam::check(&mut store, &attachment, sets, &expected);
         warn_all(call, &mut store);
         let name = self.about().name;
@@ -141,7 +156,7 @@ impl<S: Source> Plugin for Ipam<S> {
     fn gc(&self, call: &Call) -> Result<(), Error> {
         let Some(valid) = valid_attachments(&call.config)? else { return Ok(()) };
         let (place, _) = Place::parse(&call.config);
-        let mut store = open(call, &place)?;
+        let mut store = self.open(call, &place)?;
         let freed = store.retain(&valid);
         warn_all(call, &mut store);
         freed.map(|_| ()).map_err(|e| store_error(&e))
@@ -152,10 +167,19 @@ impl<S: Source> Plugin for Ipam<S> {
         if let Some(path) = &prepared.config.resolv_conf {
             resolv_conf::read(path).map_err(|e| Error { code: Code::NotAvailable, ..e })?;
         }
-        let mut store = open(call, &prepared.config.place)?;
-        let reason = ipam::status(&mut store, &prepared.config.sets, prepared.pin);
+        let config = &prepared.config;
+        let unavailable = |e: Error| Error { code: Code::NotAvailable, ..e };
+        let kind = self.kind(&config.place);
+        config.place.allows(kind, config.policy).map_err(|e| unavailable(config_error(&e)))?;
+        let mut store = self.open(call, &config.place)?;
+        let cooldown = config.policy.cooldown;
+        let reason = ipam::status(&mut store, &config.sets, cooldown, prepared.pin);
         warn_all(call, &mut store);
-        let unavailable = |e: StoreError| Error { code: Code::NotAvailable, ..store_error(&e) };
+        let unavailable = |e: StoreError| {
+            let affected = e.affects_existing();
+            let code = if affected { Code::LimitedConnectivity } else { Code::NotAvailable };
+            Error { code, ..store_error(&e) }
+        };
         match reason.map_err(unavailable)? {
             None => Ok(()),
             Some(reason) => Err(not_ready(reason)),
@@ -163,7 +187,65 @@ impl<S: Source> Plugin for Ipam<S> {
     }
 }
 
-fn warn_all(call: &Call, store: &mut DirStore) {
+impl<S: Source> Ipam<S> {
+    /// The store that a configuration means.
+    fn kind(&self, place: &Place) -> StoreKind {
+        place.store.unwrap_or_else(|| self.source.store())
+    }
+
+    fn open(&self, call: &Call, place: &Place) -> Result<AnyStore, Error> {
+        let at = match self.kind(place) {
+            StoreKind::Dir => Remembered::DataDir(data_dir(call, place)),
+            StoreKind::Sqlite => Remembered::Database(database_path(call, place)),
+        };
+        self.store_at(call, &at, network(call)?, place)
+    }
+
+    fn store_at(
+        &self,
+        call: &Call,
+        at: &Remembered,
+        network: Network,
+        place: &Place,
+    ) -> Result<AnyStore, Error> {
+        let Place { shared, lock_timeout, .. } = *place;
+        let state = state_dirs(call);
+        Ok(match at {
+            Remembered::DataDir(data_dir) => {
+                let data_dir = data_dir.clone();
+                let location = Location { data_dir, network, shared, lock_timeout };
+                AnyStore::Dir(DirStore::new(location, state))
+            }
+            Remembered::Database(path) => {
+                // Without configuration only this one is looked into.
+                let expected =
+                    self.source.store() == StoreKind::Sqlite && *path == default_database(call);
+                let location = SqliteLocation {
+                    network,
+                    instance: Instance::new(self.about().name).map_err(|e| {
+                        Error::new(Code::Internal, format!("the plugin's name {e}"))
+                    })?,
+                    elsewhere: !expected,
+                    import: Some(data_dir(call, place)),
+                };
+                let database = Database::new(path.clone(), state, lock_timeout);
+                AnyStore::Sqlite(SqliteStore::new(database, location))
+            }
+        })
+    }
+}
+
+/// The database of this node and boot.
+fn default_database(call: &Call) -> PathBuf {
+    state_dirs(call).volatile.join("plat.db")
+}
+
+fn database_path(call: &Call, place: &Place) -> PathBuf {
+    let path = place.database.as_deref().map(|path| absolute(path, Path::new("/")));
+    path.unwrap_or_else(|| default_database(call))
+}
+
+fn warn_all(call: &Call, store: &mut AnyStore) {
     for warning in store.take_warnings() {
         call.warn(&warning);
     }
@@ -189,15 +271,6 @@ fn data_dir(call: &Call, place: &Place) -> PathBuf {
         PathBuf::from("/")
     });
     absolute(path, &working_dir)
-}
-
-fn open(call: &Call, place: &Place) -> Result<DirStore, Error> {
-    Ok(store_at(call, data_dir(call, place), network(call)?, place))
-}
-
-fn store_at(call: &Call, data_dir: PathBuf, network: Network, place: &Place) -> DirStore {
-    let Place { shared, lock_timeout, .. } = *place;
-    DirStore::new(Location { data_dir, network, shared, lock_timeout }, state_dirs(call))
 }
 
 fn network(call: &Call) -> Result<Network, Error> {

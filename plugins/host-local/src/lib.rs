@@ -17,7 +17,7 @@ pub use ipam::Ipam;
 
 use cni::{About, Call, Dns, Error};
 use ipam_core::allocator::Repeat;
-use ipam_core::config::Config;
+use ipam_core::config::{Config, StoreKind};
 
 /// What a source makes of a call.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub trait Source {
     /// What a second ADD of an attachment means.
     fn repeat(&self) -> Repeat;
 
+    /// What remembers allocations, unless `store` says otherwise.
+    fn store(&self) -> StoreKind;
+
     /// The configuration for an ADD or a STATUS.
     ///
     /// # Errors
@@ -71,6 +74,10 @@ impl Source for HostLocal {
 
     fn repeat(&self) -> Repeat {
         Repeat::Refuse
+    }
+
+    fn store(&self) -> StoreKind {
+        StoreKind::Dir
     }
 
     fn prepare(&self, call: &Call, _: Purpose) -> Result<Prepared, Error> {

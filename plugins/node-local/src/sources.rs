@@ -1,55 +1,109 @@
 //! Reads the sources of the node's index; which of them counts is decided in `ipam_core::node`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cni::{Call, Code, Error};
 use ipam_core::config::json::At;
 use ipam_core::node::{IndexSources, NodeError, NodeIdentity};
+use serde_json::Value;
 
-use crate::{index, template_dir, text};
+use crate::{Problem, index, section, template_dir, text};
 
 /// The largest index file; a real one has a few digits.
 const LIMIT: usize = 4096;
 
+/// The path of the configuration's own index, as errors name it.
+const CONFIGURED: &str = "ipam.index";
+
+/// What a node tells of itself, beside its files.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// What absolute paths are taken below; `/` on the node itself.
+    pub root: PathBuf,
+    /// The host name.
+    pub host_name: String,
+    /// The environment variable NODE_INDEX, where it is set.
+    pub environment: Option<String>,
+    /// Where Plat keeps what must survive a reboot, before `root` is applied.
+    pub state_dir: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of a call.
+    pub(crate) fn of(call: &Call) -> Self {
+        let environment = call.environment.value("NODE_INDEX");
+        Self {
+            root: PathBuf::from("/"),
+            host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            environment: Some(environment.to_owned()).filter(|text| !text.is_empty()),
+            state_dir: match call.environment.value("PLAT_STATE_DIR") {
+                "" => PathBuf::from("/var/lib/plat"),
+                path => PathBuf::from(path),
+            },
+        }
+    }
+
+    /// A path below the root.
+    pub fn at(&self, path: &Path) -> PathBuf {
+        path.strip_prefix("/").map_or_else(|_| path.to_path_buf(), |below| self.root.join(below))
+    }
+}
+
+/// The file in which plat-agent registers an index, below the state directory.
+pub fn registered_file(around: &Surroundings) -> PathBuf {
+    around.state_dir.join("node-index")
+}
+
 /// Finds out which node this is. A source is read only when those before it say nothing: one that does
 /// not count must not be able to fail.
-pub(crate) fn find(ipam: &At<'_>, call: &Call) -> Result<NodeIdentity, Error> {
-    let uname = rustix::system::uname();
+///
+/// # Errors
+/// Why the index is not known.
+pub fn find(net: &Value, around: &Surroundings) -> Result<NodeIdentity, Problem> {
+    let root = At::root(net);
+    let ipam = section(&root)?;
     let mut sources = IndexSources {
-        configured: index(ipam)?,
-        host_name: uname.nodename().to_string_lossy().into_owned(),
-        pattern: text(ipam, "hostname")?,
+        configured: index(&ipam)?,
+        host_name: around.host_name.clone(),
+        pattern: text(&ipam, "hostname")?,
         ..IndexSources::default()
     };
     if sources.configured.is_none() {
-        sources.file = read(&template_dir(ipam)?.join("index"))?;
+        sources.file = read_index(&around.at(&template_dir(&ipam)?.join("index")))?;
     }
     if sources.configured.is_none() && sources.file.is_none() {
-        let environment = call.environment.value("NODE_INDEX");
-        sources.environment = Some(environment.to_owned()).filter(|text| !text.is_empty());
+        sources.environment.clone_from(&around.environment);
     }
     let unknown = match sources.clone().resolve() {
         Err(unknown @ NodeError::Unknown { .. }) => unknown,
         other => return other.map_err(|error| node_error(&error)),
     };
-    let state = match call.environment.value("PLAT_STATE_DIR") {
-        "" => "/var/lib/plat",
-        path => path,
-    };
-    sources.registered = read(&Path::new(state).join("node-index"))?;
+    sources.registered = read_index(&around.at(&registered_file(around)))?;
     if sources.registered.is_none() {
         return Err(node_error(&unknown));
     }
     sources.resolve().map_err(|error| node_error(&error))
 }
 
-fn node_error(error: &NodeError) -> Error {
-    Error::new(Code::InvalidConfig, error.to_string()).with_details(error.advice())
+fn node_error(error: &NodeError) -> Problem {
+    let answer = Error::new(Code::InvalidConfig, error.to_string()).with_details(error.advice());
+    match error {
+        NodeError::NoIndex { origin, text } if origin == CONFIGURED => {
+            Problem::about(answer, CONFIGURED, text, error.advice())
+        }
+        NodeError::Pattern { pattern, .. } => {
+            Problem::about(answer, "ipam.hostname", pattern, error.advice())
+        }
+        _ => answer.into(),
+    }
 }
 
 /// A small file with its path; `None` if there is none.
-fn read(path: &Path) -> Result<Option<(String, String)>, Error> {
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub fn read_index(path: &Path) -> Result<Option<(String, String)>, Error> {
     match std::fs::read(path) {
         Ok(content) => {
             let content = content.get(..LIMIT).unwrap_or(&content);

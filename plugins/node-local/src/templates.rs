@@ -4,42 +4,46 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use cni::{Call, Code, Error};
+use cni::{Code, Error};
 use host_local::config_error;
 use ipam_core::config::json::At;
 use ipam_core::template;
 use serde_json::Value;
 
-use crate::{template_dir, text};
+use crate::{Problem, Surroundings, section, template_dir, text};
 
 /// The largest template file.
 const LIMIT: u64 = 1024 * 1024;
 
 /// An ipam section that has its ranges, not yet rendered.
-#[derive(Debug)]
-pub(crate) struct Supplied {
+#[derive(Clone, Debug)]
+pub struct Supplied {
     /// The section.
-    pub(crate) ipam: Value,
+    pub ipam: Value,
     /// The file that supplied the ranges, if one did.
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// What is odd in that file, a sentence each.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Supplied {
     /// Where the ranges come from, to be put behind the node in an error.
-    pub(crate) fn origin(&self) -> String {
+    pub fn origin(&self) -> String {
         self.file.as_ref().map_or_else(String::new, |file| format!(", template {}", file.display()))
     }
 }
 
 /// The ipam section with its ranges: its own, else those of the file that `cfg` names, else those of the
 /// file `default`.
-pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
+///
+/// # Errors
+/// If there are both, or the file has none or cannot be read.
+pub fn supply(net: &Value, around: &Surroundings) -> Result<Supplied, Problem> {
+    let root = At::root(net);
+    let ipam = &section(&root)?;
     let cfg = text(ipam, "cfg")?;
     let own = template::has_ranges(ipam.value());
-    let runtime = call
-        .config
+    let runtime = net
         .get("runtimeConfig")
         .and_then(|runtime| runtime.get("ipRanges"))
         .is_some_and(|ranges| !ranges.is_null());
@@ -49,7 +53,7 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
                 format!("{ipam}: both cfg ({name:?}) and ranges are given"),
                 "ranges of the configuration, or a template by cfg",
             );
-            return Err(config_error(&wrong));
+            return Err(wrong.into());
         }
         Some(name) => name,
         None if own || runtime => {
@@ -58,16 +62,13 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
         None => "default".to_owned(),
     };
     if !is_file_name(&name) {
-        return Err(Error::new(
-            Code::InvalidConfig,
-            format!("ipam.cfg: {name:?} is no name of a template"),
-        )
-        .with_details(
-            "a plain file name of letters, digits, '_', '.' and '-', not beginning with '.', and not \
-             \"index\", which is the node's index file",
-        ));
+        const EXPECTED: &str = "a plain file name of letters, digits, '_', '.' and '-', not beginning with '.', and not \
+             \"index\", which is the node's index file";
+        let message = format!("ipam.cfg: {name:?} is no name of a template");
+        let error = Error::new(Code::InvalidConfig, message.as_str()).with_details(EXPECTED);
+        return Err(Problem::about(error, "ipam.cfg", &name, EXPECTED));
     }
-    let file = template_dir(ipam)?.join(&name);
+    let file = around.at(&template_dir(ipam)?.join(&name));
     let template = read(&file)?;
     let section = template::merge(ipam.value(), &template).map_err(|e| {
         let mut error = config_error(&e);
@@ -79,9 +80,8 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
             Code::InvalidConfig,
             format!("{}: the template has no ranges", file.display()),
         )
-        .with_details(
-            "\"ipam\": {\"ranges\": [[{\"subnet\": \"10.1.{i}.0/24\"}]]}, or \"carve\"",
-        ));
+        .with_details("\"ipam\": {\"ranges\": [[{\"subnet\": \"10.1.{i}.0/24\"}]]}, or \"carve\"")
+        .into());
     }
     let warnings = template::unused_keys(&template)
         .into_iter()
@@ -91,7 +91,7 @@ pub(crate) fn supply(ipam: &At<'_>, call: &Call) -> Result<Supplied, Error> {
 }
 
 /// Whether a text is a plain file name, so that no configuration reaches other files of the node.
-fn is_file_name(name: &str) -> bool {
+pub fn is_file_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 255
         && !name.starts_with('.')

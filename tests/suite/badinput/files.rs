@@ -55,6 +55,7 @@ fn names_that_no_file_can_have() {
             let mut config = good(&bench);
             config["name"] = json!(name);
             config["ipam"]["dataDir"] = json!(bench.data().join(dir.repeat(256)));
+            config["ipam"]["store"] = json!("dir");
             let (code, message) = bench.call("ADD", &config).run().error();
             assert!(code == 5 && message.contains("file name too long"), "{code} {message}");
             bench.del("c1", &config);
@@ -65,6 +66,7 @@ fn names_that_no_file_can_have() {
         let bench = bench(plugin);
         let mut config = good(&bench);
         config["name"] = json!("n".repeat(255));
+        config["ipam"]["store"] = json!("dir");
         assert_eq!(bench.add("c1", &config), ["10.1.2.2"]);
         let stripped =
             json!({"cniVersion": "1.1.0", "name": config["name"], "ipam": {"type": plugin.name()}});

@@ -135,6 +135,27 @@ fn no_attributes() -> Vec<Value> {
     ]
 }
 
+/// Texts that are no duration.
+fn no_durations() -> Vec<Value> {
+    let texts = [
+        "",
+        "30",
+        "s",
+        "1.5s",
+        "-1s",
+        "+1s",
+        "30 s",
+        "1d",
+        "1h30m",
+        "forever",
+        "٣s",
+        "99999999999999999999s",
+        "9999999999999999999h",
+        "3s\n",
+    ];
+    texts.iter().map(|text| json!(text)).collect()
+}
+
 /// A key: a JSON pointer, what it takes, and values of the right type that are wrong nevertheless.
 pub(super) struct Key {
     pub(super) pointer: &'static str,
@@ -188,27 +209,27 @@ pub(super) fn keys() -> Vec<Key> {
         key("/ipam/resolvConf", Kind::Text, texts(&["/etc/\0"])),
         key("/ipam/smallSubnets", Kind::Boolean, vec![]),
         key("/ipam/shared", Kind::Boolean, vec![]),
-        key("/ipam/store", Kind::Text, texts(&["", "sqlite", "DIR", "dir ", "\n", "../dir"])),
         key(
-            "/ipam/lockTimeout",
+            "/ipam/store",
+            Kind::Text,
+            texts(&["SQLITE", "sqlite3", "memory", "DIR", "dir ", "\n", "../dir"]),
+        ),
+        key(
+            "/ipam/database",
             Kind::Text,
             texts(&[
-                "",
-                "30",
-                "s",
-                "1.5s",
-                "-1s",
-                "+1s",
-                "30 s",
-                "1d",
-                "1h30m",
-                "forever",
-                "٣s",
-                "99999999999999999999s",
-                "9999999999999999999h",
-                "3s\n",
+                "plat.db",
+                "./plat.db",
+                "/run/../plat.db",
+                "/run/..",
+                "/",
+                "/run/plat/",
+                "/\0",
             ]),
         ),
+        key("/ipam/strategy", Kind::Text, texts(&["", "NEXT", "next ", "random", "sticky\n"])),
+        key("/ipam/cooldown", Kind::Text, no_durations()),
+        key("/ipam/lockTimeout", Kind::Text, no_durations()),
         key("/args", Kind::Object, vec![]),
         key("/args/cni", Kind::Object, vec![]),
         key("/args/cni/ips", Kind::List, vec![]),

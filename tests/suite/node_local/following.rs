@@ -15,7 +15,7 @@ fn the_reference_takes_over() {
     let version = json!({"cniVersion": "1.0.0", "name": Workbench::NETWORK, "type": "bridge"});
     let ours = bench.in_network(
         &version,
-        json!({"carve": [
+        json!({"store": "dir", "carve": [
             {"pool": "10.1.0.0/16", "prefix": 24},
             {"pool": "fd00:10:1::/48", "prefix": 64},
         ]}),

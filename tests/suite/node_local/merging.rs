@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{Outcome, Workbench};
+use support::{Holdings, Outcome, Workbench};
 
 use super::{GENERATIONS, assert_refused, assert_untouched, ips, template};
 
@@ -91,7 +91,7 @@ fn the_place_is_the_callers() {
     template["ipam"]["dataDir"] = json!(bench.scratch().path().join("templates-place"));
     template["name"] = json!("templates-name");
     bench.template("default", template.to_string());
-    let config = bench.config(json!({"dataDir": elsewhere}));
+    let config = bench.config(json!({"store": "dir", "dataDir": elsewhere}));
     bench.add("c1", &config);
     assert!(elsewhere.join("net/11.0.4.2").exists());
     assert!(!bench.scratch().path().join("templates-place").exists());
@@ -312,5 +312,6 @@ fn the_plugin_needs_nothing_else() {
         .env("PLAT_RUN_DIR", "/run")
         .run();
     assert_eq!(ips(&outcome)[0].0, "11.0.4.2/24");
-    assert!(empty.join("data/net/11.0.4.2").exists());
+    let network = Holdings::new(Workbench::NETWORK, &empty.join("data"), &empty.join("run"));
+    assert_eq!(network.held_by("c1", "eth0").len(), 2);
 }

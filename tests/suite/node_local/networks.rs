@@ -4,10 +4,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{
-    MainPlugin, Node, Outcome, Scratch, assert_nothing_reserved, binary, finish, reference,
-    skip_unless,
-};
+use support::{MainPlugin, Node, Outcome, Scratch, binary, finish, reference, skip_unless};
 
 use super::{GENERATIONS, can_name_hosts, data, is_dual_stack, tail, template};
 
@@ -82,7 +79,7 @@ fn links_that_a_kernel_may_lack() {
                 assert_eq!(outcome.json()["cniVersion"], "0.3.1");
                 run("DEL").ok();
                 run("DEL").ok();
-                assert_nothing_reserved(&node.network(object));
+                node.network(object).assert_nothing_reserved();
 
                 // The IPAM plugin was called as the main plugin was.
                 let calls = main.calls();
@@ -147,7 +144,7 @@ fn bridged(node: &Node, config: &Value, hosts: [&[&str]; 2], gateways: &[&str]) 
         }
         node.ok(&["ip", "netns", "delete", pod]);
     }
-    assert_nothing_reserved(&node.network(name));
+    node.network(name).assert_nothing_reserved();
 }
 
 fn can_bridge(test: &str) -> bool {
@@ -223,7 +220,7 @@ fn a_bridge_with_marks_in_its_definition() {
     left["ipam"]["type"] = json!("node-local");
     for config in [serde_json::from_str(&substituted).expect("still JSON"), left] {
         bridged(&node, &config, [&["11.0.9.2/24"], &["11.0.9.3/24"]], &["11.0.9.1"]);
-        node.ok(&["rm", "-r", "/var/lib/cni/networks/delegate"]);
+        node.ok(&["rm", "-rf", "/run/plat", "/var/lib/plat", "/var/lib/cni/networks/delegate"]);
     }
 }
 

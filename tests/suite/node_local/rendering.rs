@@ -109,15 +109,24 @@ fn marks_elsewhere_are_text() {
     bench.scratch().write("100%.x/resolv.conf", "nameserver 192.0.2.1\n");
     let resolv_conf = bench.scratch().path().join("100%.x/resolv.conf");
     let data = bench.scratch().path().join("50%.x");
-    let config = bench.config(json!({
-        "carve": {"pool": "10.1.0.0/16", "prefix": 24},
-        "dataDir": data,
-        "resolvConf": resolv_conf,
-        "{i}": "%",
-    }));
-    let result = bench.call("ADD", &config).run().ok();
-    assert_eq!(result["dns"]["nameservers"], json!(["192.0.2.1"]));
-    assert!(data.join("net/10.1.4.2").exists());
+    let database = data.join("100%.x.db");
+    for store in ["dir", "sqlite"] {
+        let config = bench.config(json!({
+            "carve": {"pool": "10.1.0.0/16", "prefix": 24},
+            "store": store,
+            "dataDir": data,
+            "database": database,
+            "resolvConf": resolv_conf,
+            "{i}": "%",
+        }));
+        let result = bench.call("ADD", &config).id(store).run().ok();
+        assert_eq!(result["dns"]["nameservers"], json!(["192.0.2.1"]));
+    }
+    // What the directory held went into the database, and the directory aside.
+    assert!(!data.join("net").exists());
+    let network = bench.network().in_database(&database);
+    let held = ["dir", "sqlite"].map(|id| network.held_by(id, "eth0").len());
+    assert_eq!(held, [1, 1]);
 }
 
 #[test]
@@ -235,4 +244,15 @@ fn nodes_have_different_addresses() {
             }
         }
     }
+}
+
+/// A DEL and a GC do not know the node: where state lies is as it is written.
+#[test]
+fn a_database_is_literal() {
+    let bench = Workbench::on_node(4, "rend");
+    let config = bench.config(json!({
+        "carve": {"pool": "10.1.0.0/16", "prefix": 24},
+        "database": bench.scratch().path().join("{i}.db"),
+    }));
+    super::assert_refused(&bench.call("ADD", &config).run(), 7, &["ipam.database", "placeholder"]);
 }

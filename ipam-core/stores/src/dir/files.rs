@@ -8,22 +8,22 @@ cannot mix two states.
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ipam_core::addr::Addr;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::record::LARGEST;
-use crate::IN_MEMORY;
 use crate::error::{Context, StoreError};
+use crate::{IN_MEMORY, network_fs};
 
 /// The temporary names where the file system has no unnamed files (NFS, some FUSE). They are used under the
 /// lock only, so a few names are enough for ever. The reference takes what a crash leaves under them for
 /// reservations without address: harmless.
-const TEMPORARY: &str = ".plat.tmp";
+pub(super) const TEMPORARY: &str = ".plat.tmp";
 
 /// An open network directory.
 #[derive(Debug)]
@@ -56,6 +56,18 @@ impl Entry {
     pub(super) const fn is_plain(&self) -> bool {
         self.regular && self.spelling.is_none()
     }
+}
+
+/// A file whose beginning was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peek {
+    /// How many bytes were read.
+    pub(super) length: usize,
+    pub(super) inode: u64,
+    /// The modification time in seconds since 1970.
+    pub(super) modified: u64,
+    /// Whether it is a regular file; nothing is read of another one.
+    pub(super) regular: bool,
 }
 
 /// What a directory holds.
@@ -110,6 +122,11 @@ impl Files {
         Ok(!names.complete || !names.entries.is_empty() || !names.subdirectories.is_empty())
     }
 
+    /// The open directory.
+    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
     /// The path it was opened by.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -150,22 +167,7 @@ impl Files {
 
     /// Whether other machines may change the directory behind this kernel's back.
     pub(super) fn on_network(&self) -> bool {
-        // The magic numbers of statfs(2): NFS, SMB, SMB2, CIFS, Ceph, FUSE, 9P, AFS, Coda, Lustre, OCFS2, GFS2.
-        const NETWORK: &[i64] = &[
-            0x6969,
-            0x517b,
-            0xfe53_4d42,
-            0xff53_4d42,
-            0x00c3_6400,
-            0x6573_5546,
-            0x0102_1997,
-            0x5346_414f,
-            0x7375_7245,
-            0x0bd0_0bd0,
-            0x7461_636f,
-            0x0116_1970,
-        ];
-        rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| NETWORK.contains(&fs.f_type))
+        network_fs(&self.dir).is_some()
     }
 
     /// Whether the directory lies in memory: such file systems never use an inode number twice.
@@ -223,6 +225,38 @@ impl Files {
         }
         names.complete = true;
         Ok(names)
+    }
+
+    /// Tells every entry's name and kind, but for `.` and `..`.
+    pub(super) fn each(&self, tell: &mut dyn FnMut(&CStr, FileType)) -> Result<(), StoreError> {
+        let mut buffer = Vec::with_capacity(64 * 1024);
+        let reopened = rustix::fs::openat(
+            &self.dir,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .context("open", &self.path)?;
+        let mut dir = RawDir::new(reopened, buffer.spare_capacity_mut());
+        while let Some(entry) = dir.next() {
+            let entry = entry.context("readdir", &self.path)?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                tell(name, entry.file_type());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the beginning of a file, as much as there is room for.
+    pub(super) fn peek(&self, name: &CStr, buffer: &mut [u8]) -> Result<Peek, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        let regular = FileType::from_raw_mode(stat.st_mode).is_file();
+        let length = if regular && stat.st_size > 0 { rustix::io::read(&file, buffer)? } else { 0 };
+        let modified = u64::try_from(stat.st_mtime).unwrap_or_default();
+        Ok(Peek { length, inode: stat.st_ino, modified, regular })
     }
 
     fn changed(&self, name: &CStr) -> Option<(i64, i64)> {

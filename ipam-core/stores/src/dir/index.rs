@@ -111,6 +111,16 @@ impl Index {
     pub(super) fn open(volatile: &Path, dir: &Stat) -> Option<Self> {
         let path = path_of(volatile, dir);
         let file = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+        Self::of(file, path)
+    }
+
+    /// The index of a directory, to be looked at only.
+    pub(super) fn open_to_read(volatile: &Path, dir: &Stat) -> Option<Self> {
+        let path = path_of(volatile, dir);
+        Self::of(File::open(&path).ok()?, path)
+    }
+
+    fn of(file: File, path: PathBuf) -> Option<Self> {
         let mut header = [0_u8; HEADER as usize];
         file.read_exact_at(&mut header, 0).ok()?;
         let (magic, rest) = header.split_at(MAGIC.len());
@@ -158,6 +168,11 @@ impl Index {
         index.write_header().ok()?;
         fs::rename(&temporary, &index.path).ok()?;
         Some(index)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Removes the index file.

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use ipam_core::addr::{Addr, Interval};
-use ipam_core::allocator::{Held, View};
+use ipam_core::allocator::{Held, Occupancy, View};
 use ipam_core::identity::{Attachment, Holder};
 use ipam_core::store::Record;
 
@@ -244,6 +244,39 @@ impl Known {
         Ok(())
     }
 
+    /// The names under which these addresses are reserved, as far as they are.
+    pub(super) fn names_of(&self, addresses: &HashSet<Addr>) -> Vec<(Addr, String)> {
+        match &self.knowledge {
+            Knowledge::Read { found, .. } => found
+                .iter()
+                .filter(|found| !found.below && addresses.contains(&found.addr))
+                .map(|found| (found.addr, found.name.clone()))
+                .collect(),
+            // A directory with other spellings has no index.
+            Knowledge::Indexed(_) => {
+                addresses.iter().map(|addr| (*addr, addr.to_string())).collect()
+            }
+        }
+    }
+
+    /// Removes these names, and no other spelling of their addresses.
+    pub(super) fn remove_named(
+        &mut self,
+        files: &Files,
+        stale: &[(Addr, String)],
+    ) -> Result<(), StoreError> {
+        if let Knowledge::Read { found, .. } = &mut self.knowledge {
+            let names: HashSet<&str> = stale.iter().map(|(_, name)| name.as_str()).collect();
+            for (_, name) in stale {
+                files.remove(name)?;
+            }
+            found.retain(|found| !names.contains(found.name.as_str()));
+            return Ok(());
+        }
+        let addresses: Vec<Addr> = stale.iter().map(|(addr, _)| *addr).collect();
+        self.remove(files, &addresses)
+    }
+
     /// With reservations that this call has made.
     pub(super) fn with(mut self, new: impl Iterator<Item = Slot>) -> Self {
         self.new.extend(new);
@@ -380,17 +413,16 @@ impl View for KnownView<'_> {
         Ok(held)
     }
 
-    fn is_free(&mut self, addr: Addr) -> Result<bool, StoreError> {
-        if self.files.exists(&addr.to_string())? {
-            return Ok(false);
-        }
-        Ok(match &self.known.knowledge {
-            // A foreign spelling of the address counts, too.
-            Knowledge::Read { found, .. } => {
-                !found.iter().any(|found| found.addr == addr && !found.below)
-            }
-            Knowledge::Indexed(_) => true,
-        })
+    fn occupancy(&mut self, addr: Addr) -> Result<Occupancy, StoreError> {
+        let held = self.files.exists(&addr.to_string())?
+            || match &self.known.knowledge {
+                // A foreign spelling of the address counts, too.
+                Knowledge::Read { found, .. } => {
+                    found.iter().any(|found| found.addr == addr && !found.below)
+                }
+                Knowledge::Indexed(_) => false,
+            };
+        Ok(if held { Occupancy::Held } else { Occupancy::Free })
     }
 
     fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, StoreError> {

@@ -15,25 +15,32 @@ all or nothing, also when killed ([`pending`]).
 mod files;
 mod index;
 mod known;
+mod layouts;
 mod pending;
+mod pin;
 mod record;
+mod repair;
+pub(crate) mod seen;
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipam_core::addr::Addr;
-use ipam_core::allocator::{self, Choice, Held, Refusal, Request, Undecided, first_exhausted};
+use ipam_core::allocator::{self, Choice, Refusal, Request, Resting, Undecided, first_exhausted};
 use ipam_core::identity::{Attachment, Holder, Network};
 use ipam_core::range::RangeSet;
-use ipam_core::store::{Record, ReserveError, Store, Valid};
-use rustix::fs::{Access, Timespec};
+use ipam_core::store::{Record, ReserveError, Store, Valid, theirs};
+use rustix::fs::Timespec;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+pub(crate) use pin::set_pin;
+
 use crate::error::{Context, StoreError};
+use crate::files::{check_writable, replace_durably};
 use crate::lock::Lock;
-use crate::places::Places;
+use crate::places::{Places, Remembered};
 use crate::{DEFAULT_DATA_DIR, StateDirs};
 
 use files::{Before, Files, Unnamed};
@@ -49,6 +56,9 @@ const SEAL_AGE_SECONDS: i64 = 10;
 
 /// The file that keeps the node index.
 const PIN: &str = "node-index";
+
+/// What the names of marks begin with; the set's position follows.
+const MARK: &str = "last_reserved_ip.";
 
 /// Which directory, and how to use it.
 #[derive(Clone, Debug)]
@@ -68,6 +78,8 @@ pub struct Location {
 pub struct DirStore {
     location: Location,
     path: PathBuf,
+    /// The dataDir as the plugins call it.
+    known_as: PathBuf,
     state: StateDirs,
     places: Option<Places>,
     warnings: Vec<String>,
@@ -88,7 +100,12 @@ impl DirStore {
         let path = location.data_dir.join(location.network.as_str());
         let elsewhere = location.data_dir != Path::new(DEFAULT_DATA_DIR);
         let places = elsewhere.then(|| Places::new(&state.durable, &location.network));
-        Self { location, path, state, places, warnings: Vec::new() }
+        let known_as = location.data_dir.clone();
+        Self { location, path, known_as, state, places, warnings: Vec::new() }
+    }
+
+    fn remembered(&self) -> Remembered {
+        Remembered::DataDir(self.known_as.clone())
     }
 
     /// What was odd in the directory, a sentence each; emptied by the call.
@@ -155,19 +172,6 @@ impl DirStore {
         made.context("mkdir", &self.path).map_err(|error| in_the_way().unwrap_or(error))
     }
 
-    /// Whether a reservation could be written now, as far as that can be told without writing.
-    fn check_writable(&self) -> Result<(), StoreError> {
-        let here = self.path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        if !here.is_dir() {
-            return Err(Errno::NOTDIR).context("mkdir", here);
-        }
-        rustix::fs::access(here, Access::WRITE_OK | Access::EXEC_OK).context("access", here)?;
-        let space = rustix::fs::statvfs(here).context("statvfs", here)?;
-        // Some file systems count no inodes.
-        let full = space.f_bfree == 0 || space.f_files > 0 && space.f_ffree == 0;
-        if full { Err(Errno::NOSPC).context("write", here) } else { Ok(()) }
-    }
-
     /// What is known of the directory's reservations, empty ones already put away.
     fn know(&mut self, open: &Open) -> Result<Known, StoreError> {
         Known::of(&open.files, &self.state.volatile, open.shared, &mut self.warnings)
@@ -216,7 +220,11 @@ impl DirStore {
         }
         let pin = request.pin.filter(|now| pinned != Some(*now));
         let made = self.commit(open, known, request.attachment, &choices, pin);
-        Ok(made.map_err(ReserveError::Store)?.then_some(choices))
+        let made = made.map_err(ReserveError::Store)?;
+        if made && let Ok(stat) = open.files.stat() {
+            layouts::keep(&self.state.volatile, &stat, request.sets, request.policy);
+        }
+        Ok(made.then_some(choices))
     }
 
     /// Makes the reservations; false, with nothing changed, if a name has appeared in the meantime.
@@ -234,7 +242,7 @@ impl DirStore {
             return Ok(true);
         }
         if let Some(places) = &self.places {
-            places.remember(&self.location.data_dir)?;
+            places.remember(&self.remembered())?;
         }
         if let Some(pin) = pin {
             open.files.overwrite(PIN, pin.to_string().as_bytes())?;
@@ -271,7 +279,7 @@ impl DirStore {
                 linked += 1;
             }
             for (choice, _) in prepared {
-                let mark = format!("last_reserved_ip.{}", choice.set);
+                let mark = format!("{MARK}{}", choice.set);
                 let before = open.files.overwrite(&mark, choice.addr.to_string().as_bytes())?;
                 marks.push((mark, before));
             }
@@ -296,7 +304,7 @@ impl DirStore {
     /// Moves marks for an ADD that is refused, as the reference does.
     fn move_marks(&self, open: &Open, passed: &[Choice]) -> Result<(), StoreError> {
         for choice in passed {
-            let mark = format!("last_reserved_ip.{}", choice.set);
+            let mark = format!("{MARK}{}", choice.set);
             open.files.overwrite(&mark, choice.addr.to_string().as_bytes())?;
         }
         Ok(())
@@ -344,6 +352,17 @@ impl DirStore {
         // What belongs to one attachment goes together, too: a killed DEL is finished by the next call.
         let noted = stale.len() > 1 && self.note_removal(open, stale);
         let removed = known.remove(&open.files, stale);
+        self.removed(open, known, noted, removed)
+    }
+
+    /// What follows a removal: its note goes, and what an empty directory leaves behind.
+    fn removed(
+        &self,
+        open: &Open,
+        known: Known,
+        noted: bool,
+        removed: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         if noted {
             // Also after a failure: the runtime knows of that one, and will ask again.
             let cleared = open.pending.clear();
@@ -355,7 +374,7 @@ impl DirStore {
         if known.is_empty() {
             open.files.remove(PIN)?;
             if let Some(places) = &self.places {
-                places.forget(&self.location.data_dir);
+                places.forget(&self.remembered());
             }
         }
         self.keep(open, known);
@@ -363,11 +382,97 @@ impl DirStore {
     }
 }
 
-/// What belongs to an attachment: the records that name it; only where there are none, those that name its
-/// container alone.
-fn theirs(held: &[Held]) -> Vec<Addr> {
-    let by_container = held.iter().all(|held| held.by_container);
-    held.iter().filter(|held| held.by_container == by_container).map(|held| held.addr).collect()
+/// Everything in a directory, which stays locked.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    /// The records, each with the time of its last change in seconds since 1970.
+    pub(crate) records: Vec<(Record, u64)>,
+    /// The marks.
+    pub(crate) marks: Vec<(usize, Addr)>,
+    /// The node index of the allocations.
+    pub(crate) pin: Option<u32>,
+    /// Whether other nodes use the directory, too.
+    pub(crate) shared: bool,
+    path: PathBuf,
+    open: Open,
+}
+
+impl Stock {
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the directory a name that no network can have, and notes in it where its records are now.
+    pub(crate) fn move_aside(self, into: &Path, unix: u64) -> Result<PathBuf, StoreError> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = |n: u32| {
+            let more = if n == 0 { String::new() } else { format!(".{n}") };
+            self.path.with_file_name(format!(".{name}@imported-{unix}{more}"))
+        };
+        let to = (0..1000).map(aside).find(|to| !to.exists()).unwrap_or_else(|| aside(1000));
+        std::fs::rename(&self.path, &to).context("rename", &self.path)?;
+        let note = format!("The reservations in here were imported into {}.\n", into.display());
+        // The name says it, too.
+        let _ = replace_durably(&to.join("IMPORTED"), note.as_bytes());
+        Ok(to)
+    }
+}
+
+impl Stock {
+    /// Removes the reservations of these addresses.
+    pub(crate) fn remove(&self, addrs: &[Addr]) -> Result<(), StoreError> {
+        addrs.iter().try_for_each(|addr| self.open.files.remove(&addr.to_string()))
+    }
+}
+
+impl DirStore {
+    /// Everything in the directory, for another store to take over; `None` if there is nothing.
+    pub(crate) fn take_stock(&mut self) -> Result<Option<Stock>, StoreError> {
+        let Some(open) = self.open(false)? else { return Ok(None) };
+        let known = Known::everything(&open.files, open.shared, &mut self.warnings)?;
+        let changed = |record: &Record| {
+            // A name that cannot be looked at counts as new.
+            let stat = rustix::fs::statat(
+                open.files.dir(),
+                record.addr.to_string(),
+                rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+            );
+            stat.map_or(u64::MAX, |stat| {
+                u64::try_from(stat.st_ctime.max(stat.st_mtime)).unwrap_or_default()
+            })
+        };
+        let records: Vec<(Record, u64)> = known
+            .records()
+            .into_iter()
+            .map(|record| {
+                let changed = changed(&record);
+                (record, changed)
+            })
+            .collect();
+        let pin = self.read_pin(&open.files)?.filter(|_| !records.is_empty());
+        let marks = read_marks(&self.path)?;
+        let (shared, path) = (open.shared, self.path.clone());
+        Ok(Some(Stock { records, marks, pin, shared, path, open }))
+    }
+}
+
+/// The marks of a network directory that can be read.
+pub(crate) fn read_marks(path: &Path) -> Result<Vec<(usize, Addr)>, StoreError> {
+    let mut marks = Vec::new();
+    for entry in std::fs::read_dir(path).context("open", path)? {
+        let entry = entry.context("readdir", path)?;
+        let name = entry.file_name();
+        let set = name.to_str().and_then(|name| name.strip_prefix(MARK));
+        if let Some(set) = set.and_then(|set| set.parse().ok())
+            && let Ok(text) = std::fs::read_to_string(entry.path())
+            && let Some(addr) = Addr::parse(text.trim())
+        {
+            marks.push((set, addr));
+        }
+    }
+    marks.sort_unstable();
+    Ok(marks)
 }
 
 impl Store for DirStore {
@@ -406,7 +511,7 @@ impl Store for DirStore {
     fn release(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, StoreError> {
         let Some(open) = self.open(false)? else {
             if let Some(places) = &self.places {
-                places.forget_if_gone(&self.location.data_dir, &self.path);
+                places.forget_if_gone(&self.remembered(), &self.path);
             }
             return Ok(Vec::new());
         };
@@ -451,11 +556,16 @@ impl Store for DirStore {
         Ok(stale)
     }
 
-    fn first_exhausted(&mut self, sets: &[RangeSet]) -> Result<Option<usize>, StoreError> {
-        self.check_writable()?;
+    fn first_exhausted(
+        &mut self,
+        sets: &[RangeSet],
+        _: Duration,
+    ) -> Result<Option<(usize, Option<Resting>)>, StoreError> {
+        check_writable(&self.path)?;
         let Some(open) = self.open(false)? else {
             // Nothing is held yet; a set may still have nothing to hand out.
-            return Ok(sets.iter().position(|set| set.search_order(None).is_empty()));
+            let empty = sets.iter().position(|set| set.search_order(None).is_empty());
+            return Ok(empty.map(|set| (set, None)));
         };
         let mut known = self.know(&open)?;
         let exhausted = first_exhausted(sets, &mut known.view(&open.files))?;

@@ -59,6 +59,12 @@ impl Pending {
         write().is_some()
     }
 
+    /// Begins a note that grows with what is made; `None` where it cannot be written.
+    pub(super) fn begin(&self) -> Option<Journal> {
+        self.write(&[]).then_some(())?;
+        OpenOptions::new().append(true).open(&self.path).ok().map(Journal)
+    }
+
     /// Removes the note.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
         fs::remove_file(&self.path).context("unlink", &self.path)
@@ -74,6 +80,17 @@ impl Pending {
             }
         }
         self.clear()
+    }
+}
+
+/// A note that is being written, one line before each name is given.
+#[derive(Debug)]
+pub(super) struct Journal(fs::File);
+
+impl Journal {
+    /// Adds a file that is about to get its name.
+    pub(super) fn add(&mut self, planned: &Planned) -> std::io::Result<()> {
+        self.0.write_all(planned.line().as_bytes())
     }
 }
 

@@ -6,6 +6,9 @@ use ipam_core::identity::{Attachment, ContainerId, Holder, IfName};
 /// environment than 128 KiB.
 pub(super) const LARGEST: u64 = 160 * 1024;
 
+/// A content that names nobody: what a holder that is not known is written as. Its address stays taken.
+pub(super) const NOBODY: &str = "?";
+
 /// Renders the content for an attachment, exactly as the reference does.
 pub(super) fn render(attachment: &Attachment) -> String {
     format!("{}\r\n{}", attachment.container, attachment.ifname)
@@ -56,9 +59,15 @@ mod tests {
         for text in ["c1", "c1\n", "c1\r\n"] {
             assert_eq!(parse(text.as_bytes()), id, "{text:?}");
         }
-        for text in
-            ["some other tool's text", "\n", "c1\r\na b", "c1\r\neth0\r\nx", "c1\reth0", "\0\0\0"]
-        {
+        for text in [
+            NOBODY,
+            "some other tool's text",
+            "\n",
+            "c1\r\na b",
+            "c1\r\neth0\r\nx",
+            "c1\reth0",
+            "\0\0\0",
+        ] {
             assert_eq!(parse(text.as_bytes()), Some(Holder::Unknown), "{text:?}");
         }
         assert_eq!(parse(&[0xff, 0xfe]), Some(Holder::Unknown));

@@ -1,0 +1,633 @@
+/*!
+A database of this node and boot, for all its networks.
+
+SQLite, one connection for each call: open, one transaction, close. What it costs does not depend on how much
+is held: the next free address is two or three seeks in a B-tree of free extents, an attachment's
+addresses are one in an index. `database` has what surrounds the file, `schema` the tables, `rows` the
+statements.
+
+Rows belong to an IPAM instance, so that two IPAMs that serve one attachment never see each other's.
+*/
+
+mod database;
+mod import;
+pub(crate) mod marker;
+mod rows;
+mod schema;
+mod sticky;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipam_core::addr::{Addr, Interval};
+use ipam_core::allocator::{
+    self, Choice, Held, Occupancy, Refusal, Request, Resting, Undecided, View, first_exhausted,
+};
+use ipam_core::identity::{Attachment, Holder, Instance, Network, PodInterface};
+use ipam_core::layout::Layout;
+use ipam_core::range::RangeSet;
+use ipam_core::store::{Record, ReserveError, Store, Valid, theirs};
+use rusqlite::Connection;
+
+use crate::boot::Moment;
+use crate::dir::DirStore;
+use crate::error::StoreError;
+use crate::files::check_writable;
+use crate::places::{Places, Remembered};
+use crate::survey::Ended;
+
+pub use database::{Clock, Database};
+pub(crate) use database::{Header, connect, is_corrupt, meta, read_header, reason};
+pub(crate) use rows::{New, Rows, duration, find_network, holder, make_network};
+pub(crate) use schema::{Key, VERSION, signed};
+
+use database::Session;
+use import::Importer;
+use rows::{NetworkRow, milliseconds};
+use sticky::Sticky;
+
+/// How many addresses end their rest in one go: what a call does for others stays small.
+const WAKE: usize = 256;
+
+/// How often that is repeated where everything else is taken.
+const WAKES: usize = 1024;
+
+/// Whose rows, and where they come from.
+#[derive(Clone, Debug)]
+pub struct SqliteLocation {
+    /// The network.
+    pub network: Network,
+    /// The IPAM instance.
+    pub instance: Instance,
+    /// Whether the database is another one than the plugin looks into by default: then the network
+    /// remembers it, for a DEL without configuration.
+    pub elsewhere: bool,
+    /// The dataDir that the first ADD of the network takes over, an absolute path.
+    pub import: Option<PathBuf>,
+}
+
+/// The allocations of one network of one instance in a database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    database: Database,
+    location: SqliteLocation,
+    places: Places,
+    warnings: Vec<String>,
+}
+
+/// Why a verb did not do what it should.
+enum Failure {
+    Sql(rusqlite::Error),
+    Store(StoreError),
+    Refused(Refusal),
+    Unwanted,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The network as one call sees it.
+struct Seen<'a> {
+    rows: Rows<'a>,
+    now: Moment,
+    cooldown: Duration,
+    /// What the pod of this call had last.
+    sticky: &'a [Addr],
+    /// The last answer about free space: from where, and what is next. Sets with many exclusions ask for
+    /// many small intervals in a row.
+    next: Option<(Addr, Option<Interval>)>,
+}
+
+impl Seen<'_> {
+    /// For how much longer an address rests that was freed then.
+    fn rest(&self, freed: Duration) -> Option<Duration> {
+        let rest = freed.saturating_add(self.cooldown).checked_sub(self.now.boot);
+        rest.filter(|rest| !rest.is_zero())
+    }
+
+    /// What is free from an address on.
+    fn free_from(&mut self, addr: Addr) -> rusqlite::Result<Option<Interval>> {
+        if let Some((from, next)) = self.next
+            && from.family() == addr.family()
+            && from <= addr
+        {
+            match next {
+                None => return Ok(None),
+                Some(next) if next.last() >= addr => {
+                    return Ok(Interval::new(next.first().max(addr), next.last()));
+                }
+                Some(_) => {}
+            }
+        }
+        let next = self.rows.free_from(addr)?;
+        self.next = Some((addr, next));
+        Ok(next)
+    }
+}
+
+impl View for Seen<'_> {
+    type Error = rusqlite::Error;
+
+    fn held(&mut self, attachment: &Attachment) -> rusqlite::Result<Vec<Held>> {
+        self.rows.held(attachment)
+    }
+
+    fn occupancy(&mut self, addr: Addr) -> rusqlite::Result<Occupancy> {
+        if self.rows.free_from(addr)?.is_some_and(|free| free.first() == addr) {
+            return Ok(Occupancy::Free);
+        }
+        Ok(match self.rows.freed(addr)? {
+            Some(freed) => self.rest(freed).map_or(Occupancy::Free, Occupancy::Cooling),
+            None => Occupancy::Held,
+        })
+    }
+
+    fn first_free(&mut self, interval: Interval) -> rusqlite::Result<Option<Addr>> {
+        let next = self.free_from(interval.first())?;
+        Ok(next.map(Interval::first).filter(|first| *first <= interval.last()))
+    }
+
+    fn last_reserved(&mut self, set: usize) -> rusqlite::Result<Option<Addr>> {
+        self.rows.mark(set)
+    }
+
+    fn remembered(&mut self, _: &PodInterface) -> rusqlite::Result<Vec<Addr>> {
+        Ok(self.sticky.to_vec())
+    }
+
+    fn resting(&mut self, set: &RangeSet) -> rusqlite::Result<Option<Resting>> {
+        let rests: Vec<Duration> = self
+            .rows
+            .resting()?
+            .into_iter()
+            .filter(|(addr, _)| set.range_of(*addr).is_some_and(|range| range.may_hand_out(*addr)))
+            .filter_map(|(_, freed)| self.rest(freed))
+            .collect();
+        // The longest resting comes first.
+        Ok(rests.first().map(|soonest| Resting { count: rests.len(), soonest: *soonest }))
+    }
+}
+
+impl SqliteStore {
+    /// The store of a network. Nothing is opened yet.
+    pub fn new(database: Database, location: SqliteLocation) -> Self {
+        let places = Places::new(&database.state.durable, &location.network);
+        Self { database, location, places, warnings: Vec::new() }
+    }
+
+    /// What was odd, a sentence each; emptied by the call.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Takes over what a dataDir holds of the network, and moves its directory aside; tells how many
+    /// addresses, and where the directory is now. `None` if there is nothing to take over.
+    ///
+    /// # Errors
+    /// If either cannot be used; nothing is changed then.
+    pub fn import(&mut self, data_dir: &Path) -> Result<Option<(usize, PathBuf)>, StoreError> {
+        let mut session = self.database.open_or_make()?;
+        let mut warnings = Vec::new();
+        let imported = self.importer(&|_| true).import(&mut session, data_dir, &mut warnings);
+        self.warnings.append(&mut warnings);
+        let imported = imported?;
+        session.commit().map_err(|error| self.database.failed("write", error))?;
+        Ok(imported)
+    }
+
+    fn importer<'a>(&'a self, covers: &'a dyn Fn(Addr) -> bool) -> Importer<'a> {
+        Importer {
+            database: &self.database,
+            network: &self.location.network,
+            instance: self.location.instance.as_str(),
+            covers,
+        }
+    }
+
+    fn network_dir(&self, data_dir: &Path) -> PathBuf {
+        data_dir.join(self.location.network.as_str())
+    }
+
+    fn remembered(&self) -> Remembered {
+        Remembered::Database(self.database.path.clone())
+    }
+
+    fn row(&self, connection: &Connection) -> rusqlite::Result<Option<NetworkRow>> {
+        let SqliteLocation { instance, network, .. } = &self.location;
+        find_network(connection, instance.as_str(), network.as_str())
+    }
+
+    fn failed(&self, what: &'static str, failure: Failure) -> StoreError {
+        match failure {
+            Failure::Sql(error) => self.database.failed(what, error),
+            Failure::Store(error) => error,
+            // Only a reservation is refused, and it does not ask here.
+            Failure::Refused(_) | Failure::Unwanted => {
+                StoreError::Unstable { path: self.database.path.clone() }
+            }
+        }
+    }
+
+    fn sticky(&self) -> Sticky<'_> {
+        Sticky {
+            durable: &self.database.state.durable,
+            instance: self.location.instance.as_str(),
+            network: self.location.network.as_str(),
+        }
+    }
+
+    /// Takes over a dataDir, where this is the network's first ADD.
+    fn import_once(&mut self, session: &mut Session, sets: &[RangeSet]) -> Result<(), Failure> {
+        let covers = |addr: Addr| {
+            let mut ranges = sets.iter().flat_map(RangeSet::ranges);
+            ranges.any(|range| range.subnet().network().contains(addr))
+        };
+        let row = self.row(&session.connection)?;
+        let mut warnings = Vec::new();
+        match (&row, &self.location.import) {
+            (Some(row), _) if row.aside.is_some() => {
+                self.importer(&covers).resume(session, row, &mut warnings)?;
+            }
+            // Nearly always there is nothing.
+            (None, Some(data_dir)) if self.network_dir(data_dir).exists() => {
+                self.importer(&covers).import(session, data_dir, &mut warnings)?;
+            }
+            _ => {}
+        }
+        self.warnings.extend(warnings);
+        Ok(())
+    }
+
+    fn try_reserve(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+        wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Choice>, Failure> {
+        self.import_once(session, request.sets)?;
+        let pod = request.sticky();
+        let sticky = pod.as_ref().map_or_else(Vec::new, |pod| {
+            let remembered = self.sticky().read(pod);
+            remembered.unwrap_or_else(|error| {
+                self.warnings.push(format!("sticky addresses are not known: {}", reason(&error)));
+                Vec::new()
+            })
+        });
+        let now = (self.database.clock)();
+        let connection = &session.connection;
+        let row = match self.row(connection)? {
+            Some(row) => row,
+            None => make_network(
+                connection,
+                self.location.instance.as_str(),
+                self.location.network.as_str(),
+            )?,
+        };
+        let rows = Rows { connection, network: row.id };
+        if let (Some(pinned), Some(now)) = (row.pin, request.pin)
+            && pinned != now
+            && !rows.is_empty()?
+        {
+            return Err(Failure::Refused(Refusal::Pinned { pinned, now }));
+        }
+        let choices = match decide(rows, &row, request, now, &sticky) {
+            Ok(choices) => choices,
+            Err(Undecided::Refused { refusal, passed }) => {
+                if !passed.is_empty() {
+                    for choice in &passed {
+                        rows.set_mark(choice.set, choice.addr)?;
+                    }
+                    session.commit()?;
+                }
+                return Err(Failure::Refused(refusal));
+            }
+            Err(Undecided::View(error)) => return Err(error.into()),
+        };
+        if !wanted() {
+            return Err(Failure::Unwanted);
+        }
+        if choices.iter().all(|choice| choice.held) {
+            return Ok(choices);
+        }
+        if self.location.elsewhere {
+            self.places.remember(&self.remembered())?;
+        }
+        self.database.keep_spare()?;
+        if !session.marked {
+            self.database.write_marker()?;
+            connection.execute("UPDATE meta SET marked = 1", [])?;
+        }
+        self.write(rows, &row, request, &choices, now)?;
+        session.commit()?;
+        if let Some(pod) = pod
+            && let Err(error) = self.sticky().write(&pod, &choices)
+        {
+            self.warnings.push(format!("the address is not remembered: {}", reason(&error)));
+        }
+        Ok(choices)
+    }
+
+    /// Writes a decision down.
+    fn write(
+        &self,
+        rows: Rows<'_>,
+        row: &NetworkRow,
+        request: &Request<'_>,
+        choices: &[Choice],
+        now: Moment,
+    ) -> rusqlite::Result<()> {
+        let holder = Holder::Attachment(request.attachment.clone());
+        for choice in choices.iter().filter(|choice| !choice.held) {
+            if row.resting {
+                // A sticky address ends its own rest.
+                rows.wake(choice.addr)?;
+            }
+            if !rows.take(choice.addr)? {
+                // Free by the extents, but not theirs to give: they and the allocations contradict.
+                return Err(rusqlite::Error::QueryReturnedNoRows);
+            }
+            rows.insert(&New {
+                addr: choice.addr,
+                holder: &holder,
+                set: Some(choice.set),
+                owner: request.owner,
+                since: Some(now.unix),
+                boot: &self.database.boot,
+            })?;
+            rows.set_mark(choice.set, choice.addr)?;
+        }
+        let digest = signed(Layout::digest(request.sets, request.policy));
+        let cooldown = request.policy.cooldown;
+        let pin = request.pin.or(row.pin);
+        if row.digest != Some(digest) {
+            let layout = Layout { sets: request.sets.to_vec(), policy: request.policy };
+            rows.connection.execute(
+                "UPDATE network SET digest = ?2, layout = ?3, cooldown = ?4, pin = ?5 WHERE id = ?1",
+                (row.id, digest, layout.to_json().to_string(), milliseconds(cooldown), pin),
+            )?;
+        } else if row.pin != pin {
+            rows.connection.execute("UPDATE network SET pin = ?2 WHERE id = ?1", (row.id, pin))?;
+        }
+        Ok(())
+    }
+
+    fn try_release(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, StoreError> {
+        let opened = match self.database.open() {
+            // What was in it is gone or was never ours: nothing is left to free.
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::NotOurs { .. })) => {
+                self.warnings.push(error.to_string());
+                return Ok(Vec::new());
+            }
+            other => other?,
+        };
+        let Some(mut session) = opened else {
+            if self.location.elsewhere {
+                self.places.forget_if_gone(&self.remembered(), &self.database.path);
+            }
+            return Ok(Vec::new());
+        };
+        let freed = self
+            .end(&mut session, Ended::Released, &mut |rows| Ok(theirs(&rows.held(attachment)?)));
+        freed.map_err(|error| self.database.failed("write", error))
+    }
+
+    fn try_retain(&mut self, valid: &[Attachment]) -> Result<Vec<Addr>, StoreError> {
+        let opened = self.database.open()?;
+        if self.ask(opened.as_ref(), |_, _| Ok(()))?.is_none()
+            && let Some(mut dir) = self.not_imported()
+        {
+            return dir.retain(valid);
+        }
+        let Some(mut session) = opened else { return Ok(Vec::new()) };
+        let valid = Valid::new(valid);
+        let freed = self.end(&mut session, Ended::Collected, &mut |rows| {
+            let records = rows.list()?.into_iter();
+            let stale = records.filter(|record| !valid.keeps(&record.holder));
+            Ok(stale.map(|record| record.addr).collect())
+        });
+        freed.map_err(|error| self.database.failed("write", error))
+    }
+
+    /// Asks the network's rows; `None` if it has none.
+    fn ask<T>(
+        &self,
+        session: Option<&Session>,
+        question: impl FnOnce(Rows<'_>, &NetworkRow) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(session) = session else { return Ok(None) };
+        let ask = || -> rusqlite::Result<Option<T>> {
+            let Some(row) = self.row(&session.connection)? else { return Ok(None) };
+            let rows = Rows { connection: &session.connection, network: row.id };
+            question(rows, &row).map(Some)
+        };
+        ask().map_err(|error| self.database.failed("read", error))
+    }
+
+    /// The directory that the network's next ADD takes over, if there is one: until then, what is held is
+    /// in there.
+    fn not_imported(&self) -> Option<DirStore> {
+        let data_dir = self.location.import.as_ref()?;
+        self.network_dir(data_dir).exists().then(|| self.importer(&|_| true).store(data_dir))
+    }
+
+    /// Ends allocations, in a transaction of their own.
+    fn end(
+        &self,
+        session: &mut Session,
+        ended: Ended,
+        which: &mut dyn FnMut(Rows<'_>) -> rusqlite::Result<Vec<Addr>>,
+    ) -> rusqlite::Result<Vec<Addr>> {
+        let Some(row) = self.row(&session.connection)? else {
+            self.places.forget(&self.remembered());
+            return Ok(Vec::new());
+        };
+        let now = (self.database.clock)();
+        let rows = Rows { connection: &session.connection, network: row.id };
+        let stale = which(rows)?;
+        let rests = !row.cooldown.is_zero();
+        for addr in &stale {
+            rows.end(*addr, ended, rests, now)?;
+        }
+        if !stale.is_empty() {
+            if rests && !row.resting {
+                rows.connection
+                    .execute("UPDATE network SET resting = 1 WHERE id = ?1", [row.id])?;
+            }
+            if row.pin.is_some() {
+                rows.settle()?;
+            }
+        }
+        let empty = self.location.elsewhere && rows.is_empty()?;
+        if !stale.is_empty() {
+            session.commit()?;
+        }
+        if empty {
+            self.places.forget(&self.remembered());
+        }
+        Ok(stale)
+    }
+}
+
+/// The decision, after what has rested for long enough is free again.
+fn decide(
+    rows: Rows<'_>,
+    row: &NetworkRow,
+    request: &Request<'_>,
+    now: Moment,
+    sticky: &[Addr],
+) -> Result<Vec<Choice>, Undecided<rusqlite::Error>> {
+    let cooldown = request.policy.cooldown;
+    for _ in 0..WAKES {
+        let more = wake(rows, row, cooldown, now).map_err(Undecided::View)?;
+        let mut seen = Seen { rows, now, cooldown, sticky, next: None };
+        match allocator::decide(request, &mut seen) {
+            Err(Undecided::Refused { refusal: Refusal::Exhausted { .. }, .. }) if more => {}
+            decided => return decided,
+        }
+    }
+    // More than the whole of a /14 rested, and nothing else is free.
+    allocator::decide(request, &mut Seen { rows, now, cooldown, sticky, next: None })
+}
+
+/// Frees addresses whose rest is over; tells whether there may be more of them.
+fn wake(
+    rows: Rows<'_>,
+    row: &NetworkRow,
+    cooldown: Duration,
+    now: Moment,
+) -> rusqlite::Result<bool> {
+    if !row.resting {
+        return Ok(false);
+    }
+    let Some(before) = now.boot.checked_sub(cooldown) else { return Ok(false) };
+    let woken = rows.wake_all(before, WAKE)?;
+    if woken == 0 {
+        rows.connection.execute(
+            "UPDATE network SET resting = EXISTS (SELECT 1 FROM resting WHERE network = ?1) \
+             WHERE id = ?1",
+            [rows.network],
+        )?;
+    }
+    Ok(woken == WAKE)
+}
+
+impl Store for SqliteStore {
+    type Error = StoreError;
+
+    fn reserve(
+        &mut self,
+        request: &Request<'_>,
+        wanted: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Choice>, ReserveError<StoreError>> {
+        let mut session = self.database.open_or_make().map_err(ReserveError::Store)?;
+        self.try_reserve(&mut session, request, wanted).map_err(|failure| match failure {
+            Failure::Refused(refusal) => ReserveError::Refused(refusal),
+            Failure::Unwanted => ReserveError::Unwanted,
+            other => ReserveError::Store(self.failed("write", other)),
+        })
+    }
+
+    fn undo(&mut self, attachment: &Attachment, choices: &[Choice]) -> Result<(), StoreError> {
+        let Some(mut session) = self.database.open()? else { return Ok(()) };
+        let undo = |session: &mut Session| -> rusqlite::Result<()> {
+            let Some(row) = self.row(&session.connection)? else { return Ok(()) };
+            let rows = Rows { connection: &session.connection, network: row.id };
+            for choice in choices.iter().filter(|choice| !choice.held) {
+                if rows.holder_of(choice.addr)?.is_some_and(|holder| holder.is(attachment)) {
+                    rows.undo(choice.addr)?;
+                }
+            }
+            rows.settle()?;
+            session.commit()
+        };
+        undo(&mut session).map_err(|error| self.database.failed("write", error))
+    }
+
+    fn release(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, StoreError> {
+        match self.try_release(attachment) {
+            // What is freed now makes no room, but it must not leak.
+            Err(StoreError::Database { full: true, .. }) if self.database.use_spare() => {
+                self.try_release(attachment)
+            }
+            other => other,
+        }
+    }
+
+    fn find(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, StoreError> {
+        let opened = self.database.open_sound()?;
+        let find = |rows: Rows<'_>, _: &NetworkRow| Ok(theirs(&rows.held(attachment)?));
+        match self.ask(opened.as_ref(), find)? {
+            Some(held) => Ok(held),
+            None => self.not_imported().map_or(Ok(Vec::new()), |mut dir| dir.find(attachment)),
+        }
+    }
+
+    fn list(&mut self) -> Result<Vec<Record>, StoreError> {
+        let opened = self.database.open()?;
+        match self.ask(opened.as_ref(), |rows, _| rows.list())? {
+            Some(records) => Ok(records),
+            None => self.not_imported().map_or(Ok(Vec::new()), |mut dir| dir.list()),
+        }
+    }
+
+    fn retain(&mut self, valid: &[Attachment]) -> Result<Vec<Addr>, StoreError> {
+        match self.try_retain(valid) {
+            Err(StoreError::Database { full: true, .. }) if self.database.use_spare() => {
+                self.try_retain(valid)
+            }
+            other => other,
+        }
+    }
+
+    fn first_exhausted(
+        &mut self,
+        sets: &[RangeSet],
+        cooldown: Duration,
+    ) -> Result<Option<(usize, Option<Resting>)>, StoreError> {
+        let opened = self.database.open_sound()?;
+        check_writable(&self.database.path)?;
+        let nothing_held = || {
+            let empty = sets.iter().position(|set| set.search_order(None).is_empty());
+            empty.map(|set| (set, None))
+        };
+        let now = (self.database.clock)();
+        // Never committed: what an ADD would find.
+        let look = |rows: Rows<'_>, row: &NetworkRow| {
+            for _ in 0..WAKES {
+                let more = wake(rows, row, cooldown, now)?;
+                let mut seen = Seen { rows, now, cooldown, sticky: &[], next: None };
+                let exhausted = first_exhausted(sets, &mut seen)?;
+                if exhausted.is_none() || !more {
+                    return Ok(exhausted);
+                }
+            }
+            Ok(None)
+        };
+        match self.ask(opened.as_ref(), look)? {
+            Some(exhausted) => Ok(exhausted),
+            None => match self.not_imported() {
+                Some(mut dir) => dir.first_exhausted(sets, cooldown),
+                None => Ok(nothing_held()),
+            },
+        }
+    }
+
+    fn pinned(&mut self) -> Result<Option<u32>, StoreError> {
+        let opened = self.database.open()?;
+        let pinned =
+            |rows: Rows<'_>, row: &NetworkRow| Ok(if rows.is_empty()? { None } else { row.pin });
+        match self.ask(opened.as_ref(), pinned)? {
+            Some(pin) => Ok(pin),
+            None => self.not_imported().map_or(Ok(None), |mut dir| dir.pinned()),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! One file for each command.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod conf;
+pub(crate) mod export;
+pub(crate) mod gc;
+pub(crate) mod history;
+pub(crate) mod import;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod map;
+pub(crate) mod node;
+pub(crate) mod release;
+pub(crate) mod render;
+pub(crate) mod status;
+pub(crate) mod who;

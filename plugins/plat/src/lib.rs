@@ -1,0 +1,27 @@
+/*!
+The operator's command line: who has what, what leaks, what is full.
+
+`cli` says which commands there are, `commands` has one file for each, `context` is what they are
+given. What a command prints for people goes through `output`; with `--json` it prints one document,
+described in docs/plat-*.md.
+*/
+
+mod cli;
+mod commands;
+mod configured;
+mod context;
+mod encoded;
+mod foreign;
+mod lint;
+mod living;
+mod netconf;
+mod output;
+mod overlap;
+mod people;
+mod picture;
+mod portable;
+mod problems;
+mod shown;
+mod usage;
+
+pub use cli::main;

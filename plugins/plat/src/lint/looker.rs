@@ -1,0 +1,519 @@
+//! What is looked at in a document, from the outside in.
+
+use std::collections::BTreeSet;
+
+use cni::{SUPPORTED, SpecVersion};
+use ipam_core::config::{ConfigError, KNOWN_KEYS, StoreKind};
+use ipam_core::identity::Network as NetworkName;
+use ipam_core::node::NodeIdentity;
+use ipam_core::template;
+use node_local::{OWN_KEYS, Problem};
+use serde_json::Value;
+
+use super::suggest::suggest;
+use super::{Finding, Reach, Report, Settings, Severity, Summary, set_cfg_dir, template_member};
+use crate::configured;
+use crate::netconf::{Document, Form, Member, entry, spot, text_of};
+
+/// The keys of a list, by the specification.
+const LIST_KEYS: &[&str] = &[
+    "cniVersion",
+    "cniVersions",
+    "name",
+    "plugins",
+    "disableCheck",
+    "disableGC",
+    "loadOnlyInlinedPlugins",
+];
+
+/// The keys that mean the same for every plugin. A plugin has more of its own, which nobody knows here.
+const COMMON_KEYS: &[&str] = &[
+    "cniVersion",
+    "name",
+    "type",
+    "ipam",
+    "dns",
+    "args",
+    "capabilities",
+    "runtimeConfig",
+    "prevResult",
+];
+
+/// The keys of ranges, routes and carves, for suggestions.
+const INNER_KEYS: &[&str] = &[
+    "subnet",
+    "rangeStart",
+    "rangeEnd",
+    "gateway",
+    "exclude",
+    "carve",
+    "pool",
+    "prefix",
+    "dst",
+    "gw",
+    "mtu",
+    "advmss",
+    "priority",
+    "table",
+    "scope",
+];
+
+/// Main plugins that give an interface no address without an ipam section.
+const NEED_IPAM: &[&str] = &["bridge", "ipvlan", "macvlan", "ptp", "vlan", "host-device"];
+
+/// IPAM plugins whose names are not to be taken for a slip.
+const IPAM_TYPES: &[&str] =
+    &["host-local", "node-local", "static", "dhcp", "whereabouts", "calico-ipam"];
+
+/// How many findings a file has room for; errors are always told.
+const MOST: usize = 100;
+
+/// One look at one document.
+pub(super) struct Looker<'a> {
+    pub(super) file: &'a str,
+    pub(super) ending: &'a str,
+    pub(super) document: &'a Document,
+    pub(super) settings: &'a Settings,
+    pub(super) report: &'a mut Report,
+}
+
+impl Looker<'_> {
+    fn add(
+        &mut self,
+        severity: Severity,
+        path: &str,
+        message: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        if severity == Severity::Warning && self.is_full() {
+            return;
+        }
+        self.report.findings.push(Finding {
+            severity,
+            offset: self.document.value_at(path),
+            path: path.to_owned(),
+            message: message.into(),
+            advice: advice.into(),
+        });
+    }
+
+    /// Whether there are as many findings as anybody reads.
+    const fn is_full(&self) -> bool {
+        self.report.findings.len() >= MOST
+    }
+
+    /// As [`Self::add`], at the key.
+    fn warn_key(&mut self, path: &str, message: impl Into<String>, advice: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
+        let offset = self.document.key_at(path);
+        self.add(Severity::Warning, path, message, advice);
+        if let (Some(offset), Some(last)) = (offset, self.report.findings.last_mut()) {
+            last.offset = offset;
+        }
+    }
+
+    /// Adds everything to the report.
+    pub(super) fn look(mut self) {
+        self.duplicates();
+        let members = match self.document.form {
+            Form::Template => vec![self.template()],
+            form => {
+                self.name();
+                self.version();
+                if form == Form::List {
+                    self.list();
+                }
+                self.document.members()
+            }
+        };
+        for member in &members {
+            self.member(member);
+        }
+        let template = self.document.form == Form::Template;
+        self.report.summaries.push(Summary {
+            form: self.document.form,
+            in_manifest: self.document.in_manifest,
+            network: self.document.network().unwrap_or_default().to_owned(),
+            plugins: members
+                .iter()
+                .filter(|_| !template)
+                .map(|member| (member.plugin().to_owned(), member.ipam().map(str::to_owned)))
+                .collect(),
+        });
+    }
+
+    fn duplicates(&mut self) {
+        for (offset, later, former, at) in self.document.duplicates().into_iter().take(MOST) {
+            let line = spot(self.file, at).line;
+            let (message, advice) = if later == former {
+                (
+                    format!("the key {later:?} stands in this object twice, first on line {line}"),
+                    "only the last one counts",
+                )
+            } else {
+                (
+                    format!("the keys {former:?} (line {line}) and {later:?} mean the same"),
+                    "which one counts depends on the plugin; keep one",
+                )
+            };
+            self.report.findings.push(Finding {
+                severity: Severity::Warning,
+                offset,
+                path: String::new(),
+                message,
+                advice: advice.to_owned(),
+            });
+        }
+    }
+
+    fn name(&mut self) {
+        const EXPECTED: &str =
+            "letters, digits, '_', '.' and '-', beginning with a letter or a digit";
+        let value = &self.document.value;
+        if entry(value, "name").is_some_and(|name| !name.is_string()) {
+            return self.add(Severity::Error, "name", "name: expected a string", EXPECTED);
+        }
+        let Some(name) = self.document.network() else {
+            let advice = match near_key(value, "name", LIST_KEYS) {
+                Some(key) => format!("did you mean \"name\" where {key:?} stands?"),
+                None => EXPECTED.to_owned(),
+            };
+            return self.add(Severity::Error, "", "the network has no name", advice);
+        };
+        if let Err(error) = NetworkName::new(name) {
+            let message = format!("name: {:?} {error}: no runtime accepts it", cut(name));
+            self.add(Severity::Error, "name", message, EXPECTED);
+        }
+    }
+
+    fn version(&mut self) {
+        match entry(&self.document.value, "cniVersion") {
+            None => self.warn_or_near(),
+            Some(Value::String(text)) => {
+                if let Err(error) = SpecVersion::parse(text) {
+                    let message = format!("cniVersion: {:?}: {}", cut(text), error.message);
+                    let advice = format!("one of {}", SUPPORTED.join(", "));
+                    self.add(Severity::Error, "cniVersion", message, advice);
+                }
+            }
+            Some(_) => {
+                self.add(
+                    Severity::Error,
+                    "cniVersion",
+                    "cniVersion: expected a string",
+                    "\"1.0.0\"",
+                );
+            }
+        }
+    }
+
+    fn warn_or_near(&mut self) {
+        let advice = "\"cniVersion\": \"1.0.0\"; without it, runtimes take 0.1.0, which has no CHECK and one \
+                      address for each family";
+        self.add(Severity::Warning, "", "cniVersion is missing", advice);
+    }
+
+    fn list(&mut self) {
+        if matches!(self.ending, "conf" | "json") && !self.document.in_manifest {
+            let message =
+                format!("a list of plugins in a file whose name ends in .{}", self.ending);
+            self.add(Severity::Warning, "plugins", message, "runtimes read lists from *.conflist");
+        }
+        let keys = self.document.value.as_object().into_iter().flat_map(serde_json::Map::keys);
+        let unknown: Vec<&String> = keys.filter(|key| !known(key, &[LIST_KEYS])).collect();
+        for key in unknown.into_iter().take(MOST) {
+            let advice = meant(key, LIST_KEYS).unwrap_or_else(|| {
+                "keys of a plugin belong into its object within \"plugins\"".to_owned()
+            });
+            self.warn_key(key, format!("{:?}: no key of a list, ignored", cut(key)), advice);
+        }
+        let Some(plugins) = entry(&self.document.value, "plugins") else { return };
+        let Some(plugins) = plugins.as_array() else {
+            return self.add(
+                Severity::Error,
+                "plugins",
+                "plugins: expected a list",
+                "[{\"type\": ...}]",
+            );
+        };
+        if plugins.is_empty() {
+            self.add(Severity::Error, "plugins", "the list has no plugins", "[{\"type\": ...}]");
+        }
+        for (i, plugin) in plugins.iter().enumerate().filter(|(_, plugin)| !plugin.is_object()) {
+            let path = format!("plugins[{i}]");
+            let message = format!("{path}: expected an object, found {}", cut(&plugin.to_string()));
+            self.add(Severity::Error, &path, message, "{\"type\": ...}");
+        }
+    }
+
+    /// The keys of a template, and the configuration that takes its ranges from it.
+    fn template(&mut self) -> Member {
+        for warning in template::unused_keys(&self.document.value).into_iter().take(MOST) {
+            let path =
+                warning.strip_suffix(UNKNOWN).and_then(|text| text.strip_prefix("template."));
+            let path = path.unwrap_or_default().to_owned();
+            let key = path.rsplit('.').next().unwrap_or_default();
+            let advice = meant(key, template::TEMPLATE_KEYS).unwrap_or_else(|| {
+                "a template supplies nothing else than ranges, routes and dns".to_owned()
+            });
+            self.warn_key(&path, format!("{path}: no key of a template, ignored"), advice);
+        }
+        template_member(self.document)
+    }
+
+    fn member(&mut self, member: &Member) {
+        if self.document.form != Form::Template {
+            self.plugin(member);
+        }
+        let Some(ipam) = entry(&member.net, "ipam") else { return };
+        let at = join(&member.path, "ipam");
+        if ipam.as_object().is_some_and(serde_json::Map::is_empty) {
+            return;
+        }
+        let Some(kind) = member.ipam().filter(|kind| !kind.is_empty()) else {
+            if !ipam.is_object() {
+                let message = format!("{at}: expected an object, found {}", cut(&ipam.to_string()));
+                self.add(Severity::Error, &at, message, "{\"type\": \"host-local\", ...}");
+            } else if entry(ipam, "type").is_some_and(|kind| !kind.is_string()) {
+                let at = format!("{at}.type");
+                self.add(
+                    Severity::Error,
+                    &at,
+                    format!("{at}: expected a string"),
+                    "\"host-local\"",
+                );
+            } else {
+                let advice = "\"type\": \"host-local\" or \"node-local\"; an empty object is \"no addresses\"";
+                self.add(Severity::Error, &at, format!("{at}: type is missing"), advice);
+            }
+            return;
+        };
+        if !configured::PLUGINS.contains(&kind) {
+            if let Some(meant) =
+                suggest(kind, IPAM_TYPES.iter().copied()).filter(|meant| *meant != kind)
+            {
+                let message = format!("{at}.type: {:?} is not known here", cut(kind));
+                self.add(
+                    Severity::Warning,
+                    &format!("{at}.type"),
+                    message,
+                    format!("did you mean {meant:?}?"),
+                );
+            }
+            return;
+        }
+        self.ranges(member, kind == "node-local");
+    }
+
+    /// The plugin around an ipam section.
+    fn plugin(&mut self, member: &Member) {
+        let at = |key: &str| join(&member.path, key);
+        match entry(&member.net, "type") {
+            Some(Value::String(text)) if !text.is_empty() => {
+                if text.contains('/') {
+                    let message = format!("{}: {:?} contains a /", at("type"), cut(text));
+                    let advice =
+                        "the name of a program in the runtime's plugin directory, without a path";
+                    self.add(Severity::Error, &at("type"), message, advice);
+                }
+            }
+            Some(Value::String(_)) | None => {
+                let message = format!("{}: the plugin's type is missing", shown_path(&member.path));
+                let advice = match near_key(&member.net, "type", COMMON_KEYS) {
+                    Some(key) => format!("did you mean \"type\" where {key:?} stands?"),
+                    None => {
+                        "\"type\": the name of a plugin's program, such as \"bridge\"".to_owned()
+                    }
+                };
+                self.add(Severity::Error, &member.path, message, advice);
+            }
+            Some(_) => {
+                let message = format!("{}: expected a string", at("type"));
+                self.add(Severity::Error, &at("type"), message, "\"bridge\"");
+            }
+        }
+        let without = entry(&member.net, "ipam").is_none();
+        if without && let Some(key) = near_key(&member.net, "ipam", COMMON_KEYS) {
+            let message = format!("{}: unknown key", at(&key));
+            self.warn_key(&at(&key), message, "did you mean \"ipam\"?");
+        } else if without && NEED_IPAM.contains(&member.plugin()) {
+            let message =
+                format!("{}: a {} without ipam", shown_path(&member.path), member.plugin());
+            let advice = "its interfaces get no address; \"ipam\": {} says that this is meant";
+            self.add(Severity::Warning, &member.path, message, advice);
+        }
+    }
+
+    /// What the IPAM plugin says.
+    fn ranges(&mut self, member: &Member, node_local: bool) {
+        let mut member = member.clone();
+        if let (true, Some(dir)) = (node_local, &self.settings.cfg_dir) {
+            set_cfg_dir(&mut member.net, dir);
+        }
+        let mut node = None;
+        if node_local {
+            let found = match &self.settings.node {
+                Some(asked) => asked.identity(&member),
+                None => node_local::find(&member.net, &self.settings.around),
+            };
+            node = Some(found.unwrap_or_else(|problem| {
+                self.problem(&member, &problem);
+                // The rest can be looked at for some node.
+                let (index, name) = (1, "node-1".to_owned());
+                NodeIdentity { index, name, source: "a guess".to_owned() }
+            }));
+        }
+        let rendered = match configured::rendered(&member, &self.settings.around, node.as_ref()) {
+            Ok((rendered, _)) => rendered,
+            Err(problem) => return self.problem(&member, &problem),
+        };
+        let place = &rendered.config.place;
+        let default = if node_local { StoreKind::Sqlite } else { StoreKind::Dir };
+        if let Err(error) = place.allows(place.store.unwrap_or(default), rendered.config.policy) {
+            self.problem(&member, &Problem::from(error));
+        }
+        let mut seen = BTreeSet::new();
+        for warning in &rendered.config.warnings {
+            if self.is_full() {
+                break;
+            }
+            if seen.insert(warning) {
+                self.warning(&member, warning, node_local);
+            }
+        }
+        let offset = self.document.value_at(&join(&member.path, "ipam"));
+        let network = match self.document.form {
+            Form::Template => return,
+            _ => member.network(),
+        };
+        for range in rendered.config.sets.iter().flat_map(|set| set.ranges()) {
+            let (network, interval) = (network.to_owned(), range.interval());
+            self.report.reaches.push(Reach { network, interval, offset });
+        }
+    }
+
+    /// An error of the plugin.
+    fn problem(&mut self, member: &Member, problem: &Problem) {
+        let Some(value) = problem.value.as_deref() else {
+            // It is the node that is not as it must be; another node may be.
+            let asked = self.settings.node.is_some() || self.settings.cfg_dir.is_some();
+            let severity = if asked { Severity::Error } else { Severity::Warning };
+            let message = format!("on this node: {}", problem.error.message);
+            let message = if asked { problem.error.message.clone() } else { message };
+            return self.add(
+                severity,
+                &join(&member.path, "ipam"),
+                message,
+                problem.error.details.clone(),
+            );
+        };
+        let ConfigError { path, found, expected, .. } = value;
+        if path == "ipam.ranges" && found == "nothing" && passes_ranges(member) {
+            return;
+        }
+        let at = self.locate(member, path);
+        let message = match problem.error.message.strip_prefix(path.as_str()) {
+            _ if path.is_empty() => problem.error.message.clone(),
+            Some(rest) => format!("{at}{rest}"),
+            None => format!("{at}: {}", problem.error.message),
+        };
+        let found = if found.is_empty() || problem.error.message.contains(found.as_str()) {
+            String::new()
+        } else {
+            format!("found {found}; ")
+        };
+        self.add(Severity::Error, &at, message, format!("{found}expected: {expected}"));
+    }
+
+    /// A warning of the plugin.
+    fn warning(&mut self, member: &Member, warning: &str, node_local: bool) {
+        if let Some(path) = warning.strip_suffix(UNKNOWN) {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            let inner = path.matches('.').count() > 1;
+            let advice = if inner {
+                meant(key, INNER_KEYS)
+            } else if !node_local && known(key, &[OWN_KEYS]) {
+                Some(
+                    "node-local knows this key, host-local does not: \"type\": \"node-local\""
+                        .to_owned(),
+                )
+            } else {
+                let keys: Vec<&str> = if node_local {
+                    KNOWN_KEYS.iter().chain(OWN_KEYS).copied().collect()
+                } else {
+                    KNOWN_KEYS.to_vec()
+                };
+                meant(key, &keys)
+            };
+            let at = self.locate(member, path);
+            return self.warn_key(
+                &at,
+                format!("{at}: unknown key, ignored"),
+                advice.unwrap_or_default(),
+            );
+        }
+        match warning.split_once(": ") {
+            Some((path, _)) if path.starts_with("ipam") => {
+                let at = self.locate(member, path);
+                let message = warning.strip_prefix(path).unwrap_or_default();
+                self.add(Severity::Warning, &at, format!("{at}{message}"), "");
+            }
+            _ => self.add(Severity::Warning, &join(&member.path, "ipam"), warning, ""),
+        }
+    }
+
+    /// The path in the document of a path that a plugin names.
+    fn locate(&self, member: &Member, path: &str) -> String {
+        // The list gives these to each plugin.
+        let outer = matches!(path, "cniVersion" | "name");
+        if self.document.form == Form::Template && entry(&self.document.value, "ipam").is_none() {
+            return path.strip_prefix("ipam.").unwrap_or_default().to_owned();
+        }
+        if outer { path.to_owned() } else { join(&member.path, path) }
+    }
+}
+
+/// How the configuration's warnings about unknown keys end.
+const UNKNOWN: &str = ": unknown key, ignored";
+
+/// Whether the runtime gives the plugin ranges.
+fn passes_ranges(member: &Member) -> bool {
+    entry(&member.net, "capabilities")
+        .and_then(|capabilities| entry(capabilities, "ipRanges"))
+        .is_some_and(|passes| passes == &Value::Bool(true))
+}
+
+fn join(path: &str, key: &str) -> String {
+    match (path, key) {
+        ("", key) => key.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, key) => format!("{path}.{key}"),
+    }
+}
+
+fn shown_path(path: &str) -> &str {
+    if path.is_empty() { "the configuration" } else { path }
+}
+
+fn cut(text: &str) -> String {
+    ipam_core::config::json::shown(text)
+}
+
+fn known(key: &str, lists: &[&[&str]]) -> bool {
+    lists.iter().any(|keys| keys.iter().any(|known| known.eq_ignore_ascii_case(key)))
+}
+
+fn meant(key: &str, known: &[&str]) -> Option<String> {
+    suggest(key, known.iter().copied()).map(|meant| format!("did you mean {meant:?}?"))
+}
+
+/// An unknown key that stands where `wanted` is missing, and is nearly it.
+fn near_key(value: &Value, wanted: &str, keys: &[&str]) -> Option<String> {
+    if text_of(value, wanted).is_some() {
+        return None;
+    }
+    let mut object = value.as_object()?.keys().filter(|key| !known(key, &[keys]));
+    object.find(|key| suggest(key, [wanted]).is_some()).cloned()
+}

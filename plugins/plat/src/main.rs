@@ -1,0 +1,7 @@
+//! The command line `plat`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plat::main()
+}
