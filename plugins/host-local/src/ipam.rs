@@ -51,6 +51,7 @@ impl<S: Source> Plugin for Ipam<S> {
         let attachment = attachment(call)?;
         let kind = self.kind(&config.place);
         config.place.allows(kind, config.policy).map_err(|e| config_error(&e))?;
+        self.check_one_database(call, &config.place)?;
         let mut store = self.open(call, &config.place)?;
         let request = Request {
             attachment: &attachment,
@@ -171,6 +172,7 @@ impl<S: Source> Plugin for Ipam<S> {
         let unavailable = |e: Error| Error { code: Code::NotAvailable, ..e };
         let kind = self.kind(&config.place);
         config.place.allows(kind, config.policy).map_err(|e| unavailable(config_error(&e)))?;
+        self.check_one_database(call, &config.place).map_err(unavailable)?;
         let mut store = self.open(call, &config.place)?;
         let cooldown = config.policy.cooldown;
         let reason = ipam::status(&mut store, &config.sets, cooldown, prepared.pin);
@@ -193,12 +195,54 @@ impl<S: Source> Ipam<S> {
         place.store.unwrap_or_else(|| self.source.store())
     }
 
-    fn open(&self, call: &Call, place: &Place) -> Result<AnyStore, Error> {
-        let at = match self.kind(place) {
+    /// Where the configuration keeps its state.
+    fn chosen(&self, call: &Call, place: &Place) -> Remembered {
+        match self.kind(place) {
             StoreKind::Dir => Remembered::DataDir(data_dir(call, place)),
             StoreKind::Sqlite => Remembered::Database(database_path(call, place)),
-        };
-        self.store_at(call, &at, network(call)?, place)
+        }
+    }
+
+    fn open(&self, call: &Call, place: &Place) -> Result<AnyStore, Error> {
+        self.store_at(call, &self.chosen(call, place), network(call)?, place)
+    }
+
+    /// After a change of the store or the database, what the network holds in another database must not be
+    /// given out again here. (What a directory holds is taken over, or is the reference's business.)
+    fn check_one_database(&self, call: &Call, place: &Place) -> Result<(), Error> {
+        let chosen = self.chosen(call, place);
+        let network = network(call)?;
+        let places = Places::new(&state_dirs(call).durable, &network);
+        let mut others = places.all().map_err(|e| store_error(&e))?;
+        if self.source.store() == StoreKind::Sqlite {
+            others.push(Remembered::Database(default_database(call)));
+        }
+        for other in others.iter().filter(|other| **other != chosen) {
+            let AnyStore::Sqlite(mut store) = self.store_at(call, other, network.clone(), place)?
+            else {
+                continue;
+            };
+            let held = match store.held() {
+                Err(StoreError::NotOurs { .. }) => continue,
+                held => held.map_err(|e| store_error(&e))?,
+            };
+            if held > 0 {
+                let path = other.path().display();
+                let addresses = if held == 1 { "address" } else { "addresses" };
+                return Err(Error::new(
+                    Code::InvalidConfig,
+                    format!(
+                        "network {network} holds {held} {addresses} in {path}, and the configuration \
+                         names another store"
+                    ),
+                )
+                .with_details(format!(
+                    "take them over with `plat export {network} --to dir --move`, delete the \
+                     attachments first, or go back to {path}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn store_at(

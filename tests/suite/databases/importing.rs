@@ -116,7 +116,7 @@ fn from_the_reference() {
 
 /// A directory that comes later, by a mistake or by going back and forth, is left alone.
 #[test]
-fn only_once() {
+fn what_is_reserved_in_a_directory_later_is_taken_over_too() {
     for plugin in PLUGINS {
         let scratch = Scratch::new("db-once");
         let site = site(plugin, &scratch);
@@ -128,12 +128,55 @@ fn only_once() {
         fs::write(site.directory().path().join("10.7.0.9"), reservation("c9", "eth0"))
             .expect("a reservation");
         assert_eq!(site.call("ADD", "c3").run().addresses(), ["10.7.0.4"]);
-        assert!(site.directory().path().join("10.7.0.9").exists(), "{plugin:?}");
+        assert!(!site.directory().path().exists(), "{plugin:?}");
         let rows: usize = site.holdings().states().iter().map(|s| s.allocations.len()).sum();
-        assert_eq!(rows, 3, "{plugin:?}");
-        // Its DEL frees it wherever it is.
+        assert_eq!(rows, 4, "{plugin:?}");
         site.call("DEL", "c9").run().ok();
-        assert!(site.directory().reservations().is_empty());
+        assert!(site.holdings().held_by("c9", "eth0").is_empty());
+    }
+}
+
+/// One address, and two who have it: the directory keeps what the database cannot have.
+#[test]
+fn a_conflict_is_not_thrown_away() {
+    for plugin in PLUGINS {
+        let scratch = Scratch::new("db-conflict");
+        let site = site(plugin, &scratch);
+        assert_eq!(site.call("ADD", "c1").run().addresses(), ["10.7.0.2"]);
+        fs::create_dir_all(site.directory().path()).expect("a directory");
+        for (name, id) in [("10.7.0.2", "other"), ("10.7.0.9", "c9")] {
+            let content = reservation(id, "eth0");
+            fs::write(site.directory().path().join(name), content).expect("a reservation");
+        }
+        assert_eq!(site.call("ADD", "c2").run().addresses(), ["10.7.0.3"]);
+        let left = site.directory().reservations();
+        assert_eq!(left.values().collect::<Vec<_>>(), [&reservation("other", "eth0")]);
+        assert_eq!(site.holdings().held_by("c9", "eth0").len(), 1, "{plugin:?}");
+    }
+}
+
+/// Back to the directory, or to another database, with pods alive: refused until they are gone or taken over.
+#[test]
+fn addresses_in_a_database_are_not_given_out_elsewhere() {
+    for plugin in PLUGINS {
+        let scratch = Scratch::new("db-back");
+        let site = site(plugin, &scratch);
+        assert_eq!(site.call("ADD", "c1").run().addresses(), ["10.7.0.2"]);
+        let mut other = newest(&site);
+        other["ipam"]["database"] = json!(scratch.path().join("other.db"));
+        let mut directory = newest(&site.clone().in_store(Store::Dir));
+        directory["ipam"]["dataDir"] = json!(site.data());
+        for config in [&other, &directory] {
+            let (code, text) = site.call_with("ADD", "c2", config).run().error();
+            assert!(code == 7 && text.contains("holds 1 address in"), "{code} {text}");
+            let (code, text) = site.call_with("STATUS", "", config).run().error();
+            assert!(code == 50 && text.contains("holds 1 address in"), "{code} {text}");
+        }
+        assert!(!site.directory().path().exists() && !scratch.path().join("other.db").exists());
+        // DEL with either configuration finds it.
+        site.call_with("DEL", "c1", &directory).run().ok();
+        let added = site.call_with("ADD", "c2", &directory).run();
+        assert_eq!(added.addresses(), ["10.7.0.2"], "{plugin:?}");
     }
 }
 

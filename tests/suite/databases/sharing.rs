@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::{Plugin, Scratch, Site, Store};
+use support::{Plugin, Scratch, Site, Store, reservation};
 
 use super::{PLUGINS, newest, site};
 
@@ -214,14 +214,14 @@ fn a_broken_place_hides_no_other() {
         let scratch = Scratch::new("db-hide");
         let site = site(plugin, &scratch);
         let other = scratch.path().join("volume/other.db");
-        for store in [Store::Dir, Store::Sqlite] {
-            let config = in_place(&site, store, Some(&other));
-            let id = format!("c-{}", store.name());
-            site.call_with("ADD", &id, &config).run().ok();
-        }
-        // The import of the directory has moved it into the database; another one, in a directory.
-        let config = in_place(&site, Store::Dir, None);
-        site.call_with("ADD", "c1", &config).run().ok();
+        let config = in_place(&site, Store::Sqlite, Some(&other));
+        site.call_with("ADD", "c-sqlite", &config).run().ok();
+        // A directory that the network has used, too.
+        site.directory().fill("10.7.0.9".parse().expect("an address"), 0);
+        fs::write(site.directory().path().join("10.7.0.9"), reservation("c1", "eth0"))
+            .expect("a reservation");
+        let link = site.state().join("places").join(format!("{}@0", Site::NETWORK));
+        std::os::unix::fs::symlink(site.data(), link).expect("a link");
         fs::write(&other, "broken").expect("a database");
         let del = site.call_with("DEL", "c1", &site.stripped_config()).run();
         assert_eq!(del.exit, Some(0), "{plugin:?}: {del:?}");

@@ -403,6 +403,9 @@ impl Database {
             Err(error) if !make && is_read_only(&error) => connection.execute_batch("BEGIN")?,
             other => other?,
         }
+        // Not the header's word: a migration that was killed has been rolled back by now.
+        let schema = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        schema::migrate(&connection, schema)?;
         let (boot, inode, marked) = meta(&connection)?;
         Ok((connection, boot, inode, marked))
     }

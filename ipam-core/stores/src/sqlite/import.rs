@@ -159,12 +159,9 @@ impl Importer<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<PathBuf, StoreError> {
         let path = stock.path().to_path_buf();
-        let taken: Vec<Addr> = stock
-            .records
-            .iter()
-            .map(|(record, _)| record.addr)
-            .filter(|addr| (self.covers)(*addr))
-            .collect();
+        let taken = self
+            .taken(&session.connection, &stock)
+            .map_err(|error| self.database.failed("read", error))?;
         let put_away = if taken.len() == stock.records.len() {
             stock.move_aside(&self.database.path, (self.database.clock)().unix)
         } else {
@@ -182,6 +179,25 @@ impl Importer<'_> {
                 Ok(path)
             }
         }
+    }
+
+    /// What the directory need not keep: what the database has for the same holder, and the dead. An address
+    /// that another holds there is nobody's to take away here.
+    fn taken(&self, connection: &Connection, stock: &Stock) -> rusqlite::Result<Vec<Addr>> {
+        let row = rows::find_network(connection, self.instance, self.network.as_str())?;
+        let Some(row) = row else { return Ok(Vec::new()) };
+        let rows = Rows { connection, network: row.id };
+        let earliest = earliest((self.database.clock)(), &self.database.state.volatile);
+        let mut taken = Vec::new();
+        for (record, changed) in &stock.records {
+            if (self.covers)(record.addr)
+                && (*changed < earliest
+                    || rows.holder_of(record.addr)? == Some(record.holder.clone()))
+            {
+                taken.push(record.addr);
+            }
+        }
+        Ok(taken)
     }
 
     fn moved(&self, session: &mut Session) -> Result<(), StoreError> {

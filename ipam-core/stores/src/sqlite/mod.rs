@@ -16,6 +16,7 @@ mod rows;
 mod schema;
 mod sticky;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub struct SqliteLocation {
     /// Whether the database is another one than the plugin looks into by default: then the network
     /// remembers it, for a DEL without configuration.
     pub elsewhere: bool,
-    /// The dataDir that the first ADD of the network takes over, an absolute path.
+    /// The dataDir that an ADD takes over where the network has a directory there, an absolute path.
     pub import: Option<PathBuf>,
 }
 
@@ -245,23 +246,39 @@ impl SqliteStore {
         }
     }
 
-    /// Takes over a dataDir, where this is the network's first ADD.
-    fn import_once(&mut self, session: &mut Session, sets: &[RangeSet]) -> Result<(), Failure> {
+    /// How many addresses the network holds here.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn held(&mut self) -> Result<usize, StoreError> {
+        let opened = self.database.open()?;
+        Ok(self.ask(opened.as_ref(), |rows, _| rows.count())?.unwrap_or_default())
+    }
+
+    /// Takes over what the network's directory holds, if there is one and it has changed since: what the other
+    /// store has given out meanwhile must not be given out here.
+    fn import_new(&mut self, session: &mut Session, sets: &[RangeSet]) -> Result<(), Failure> {
         let covers = |addr: Addr| {
             let mut ranges = sets.iter().flat_map(RangeSet::ranges);
             ranges.any(|range| range.subnet().network().contains(addr))
         };
         let row = self.row(&session.connection)?;
         let mut warnings = Vec::new();
-        match (&row, &self.location.import) {
-            (Some(row), _) if row.aside.is_some() => {
-                self.importer(&covers).resume(session, row, &mut warnings)?;
+        if let Some(row) = row.as_ref().filter(|row| row.aside.is_some()) {
+            self.importer(&covers).resume(session, row, &mut warnings)?;
+        }
+        // Nearly always there is none.
+        if let Some(data_dir) = &self.location.import
+            && let Some(changed) = last_change(&self.network_dir(data_dir))
+            && row.and_then(|row| row.looked) != Some(changed)
+        {
+            self.importer(&covers).import(session, data_dir, &mut warnings)?;
+            if let Some(looked) = last_change(&self.network_dir(data_dir)) {
+                session.connection.execute(
+                    "UPDATE network SET looked = ?3 WHERE instance = ?1 AND name = ?2",
+                    (self.location.instance.as_str(), self.location.network.as_str(), looked),
+                )?;
             }
-            // Nearly always there is nothing.
-            (None, Some(data_dir)) if self.network_dir(data_dir).exists() => {
-                self.importer(&covers).import(session, data_dir, &mut warnings)?;
-            }
-            _ => {}
         }
         self.warnings.extend(warnings);
         Ok(())
@@ -273,7 +290,7 @@ impl SqliteStore {
         request: &Request<'_>,
         wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Choice>, Failure> {
-        self.import_once(session, request.sets)?;
+        self.import_new(session, request.sets)?;
         let pod = request.sticky();
         let sticky = pod.as_ref().map_or_else(Vec::new, |pod| {
             let remembered = self.sticky().read(pod);
@@ -475,6 +492,13 @@ impl SqliteStore {
         }
         Ok(stale)
     }
+}
+
+/// When a directory was changed last, in nanoseconds; `None` if there is none.
+fn last_change(dir: &Path) -> Option<i64> {
+    // What is there and no directory is an error of the import.
+    let meta = std::fs::metadata(dir).ok()?;
+    meta.ctime().checked_mul(1_000_000_000)?.checked_add(meta.ctime_nsec())
 }
 
 /// The decision, after what has rested for long enough is free again.

@@ -32,6 +32,8 @@ pub(crate) struct NetworkRow {
     pub(crate) digest: Option<i64>,
     /// A directory that was imported and is to be moved aside still.
     pub(crate) aside: Option<String>,
+    /// When the directory that may be imported was changed last before it was looked into.
+    pub(crate) looked: Option<i64>,
 }
 
 /// The rows of one network.
@@ -64,7 +66,7 @@ pub(crate) fn find_network(
 ) -> rusqlite::Result<Option<NetworkRow>> {
     connection
         .query_row(
-            "SELECT id, pin, cooldown, resting, digest, aside FROM network \
+            "SELECT id, pin, cooldown, resting, digest, aside, looked FROM network \
              WHERE instance = ?1 AND name = ?2",
             (instance, name),
             |row| {
@@ -75,6 +77,7 @@ pub(crate) fn find_network(
                     resting: row.get(3)?,
                     digest: row.get(4)?,
                     aside: row.get(5)?,
+                    looked: row.get(6)?,
                 })
             },
         )
@@ -265,6 +268,16 @@ impl Rows<'_> {
             .collect::<Result<_, _>>()?;
         held.sort_unstable();
         Ok(held)
+    }
+
+    /// How many addresses are held.
+    pub(crate) fn count(&self) -> rusqlite::Result<usize> {
+        let count: i64 = self.connection.query_row(
+            "SELECT count(*) FROM allocation WHERE network = ?1",
+            [self.network],
+            |row| row.get(0),
+        )?;
+        Ok(usize::try_from(count).unwrap_or_default())
     }
 
     /// Whether nothing is held.

@@ -17,10 +17,14 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 /// "Plat", in the header of each database of ours.
 pub(crate) const APPLICATION_ID: u32 = 0x506c_6174;
 
+/// How a database came to be what it is: schema version n is what the first n steps make. A step that was
+/// released never changes; another version is another step.
+const STEPS: [&str; 1] = [TABLES];
+
 /// The newest schema that is known here.
 pub(crate) const VERSION: u32 = 1;
 
-/// Version 1.
+/// The first step.
 const TABLES: &str = "
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -38,6 +42,7 @@ CREATE TABLE network (
     digest INTEGER,
     layout TEXT,
     aside TEXT,
+    looked INTEGER,
     UNIQUE (instance, name)
 ) STRICT;
 CREATE TABLE mark (
@@ -92,14 +97,30 @@ CREATE INDEX history_addr ON history (addr);
 /// Makes the tables in an empty database.
 pub(crate) fn create(connection: &Connection, boot: &str, inode: u64) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
-        "PRAGMA journal_mode = MEMORY; BEGIN; PRAGMA application_id = {APPLICATION_ID}; \
-         PRAGMA user_version = {VERSION}; {TABLES}"
+        "PRAGMA journal_mode = MEMORY; BEGIN; PRAGMA application_id = {APPLICATION_ID}"
     ))?;
+    migrate(connection, 0)?;
     connection.execute(
         "INSERT INTO meta (id, boot, inode, marked) VALUES (0, ?1, ?2, 0)",
         (boot, signed(inode)),
     )?;
     connection.execute_batch("COMMIT")
+}
+
+/// Brings a database of an older schema up to date, within the transaction that is open.
+pub(super) fn migrate(connection: &Connection, from: u32) -> rusqlite::Result<()> {
+    take_steps(connection, from, &STEPS)
+}
+
+fn take_steps(connection: &Connection, from: u32, steps: &[&str]) -> rusqlite::Result<()> {
+    let taken = usize::try_from(from).unwrap_or(usize::MAX);
+    if taken >= steps.len() {
+        return Ok(());
+    }
+    for step in steps.iter().skip(taken) {
+        connection.execute_batch(step)?;
+    }
+    connection.execute_batch(&format!("PRAGMA user_version = {}", steps.len()))
 }
 
 /// SQLite's integers are signed; what is stored is compared for equality only.
@@ -136,5 +157,67 @@ impl FromSql for Key {
             _ => None,
         };
         addr.map(Self).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_is_a_step_and_taken_once() {
+        assert_eq!(u32::try_from(STEPS.len()), Ok(VERSION));
+        let connection = Connection::open_in_memory().unwrap();
+        let version = || -> u32 {
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+        };
+        let steps = ["CREATE TABLE t (a INTEGER)", "ALTER TABLE t ADD COLUMN b INTEGER"];
+        take_steps(&connection, 0, &steps[..1]).unwrap();
+        connection.execute("INSERT INTO t VALUES (7)", []).unwrap();
+        assert_eq!(version(), 1);
+        // A step that fails undoes those before it.
+        connection.execute_batch("BEGIN").unwrap();
+        take_steps(&connection, 1, &[steps[0], steps[1], "no SQL"]).unwrap_err();
+        connection.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(version(), 1);
+        connection.prepare("SELECT b FROM t").unwrap_err();
+        for _ in 0..2 {
+            take_steps(&connection, version(), &steps).unwrap();
+            assert_eq!(version(), 2);
+        }
+        let kept: (i64, Option<i64>) = connection
+            .query_row("SELECT a, b FROM t", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(kept, (7, None));
+    }
+
+    #[test]
+    fn keys_are_ordered_as_addresses() {
+        let texts = [
+            "0.0.0.0",
+            "10.0.0.1",
+            "32.1.13.184",
+            "255.255.255.255",
+            "::",
+            "1::",
+            "2001:db8::",
+            "ffff::",
+        ];
+        let addrs: Vec<Addr> = texts.iter().map(|text| Addr::parse(text).unwrap()).collect();
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (k BLOB)").unwrap();
+        for addr in addrs.iter().rev() {
+            connection.execute("INSERT INTO t VALUES (?1)", [Key(*addr)]).unwrap();
+        }
+        let mut statement = connection.prepare("SELECT k FROM t ORDER BY k").unwrap();
+        let read: Vec<Addr> = statement
+            .query_map([], |row| row.get::<_, Key>(0).map(|key| key.0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(read, addrs);
+        for blob in [&b""[..], b"\x04", b"\x04\x0a\0\0", b"\x05\x0a\0\0\x01", b"\x06\0"] {
+            Key::column_result(ValueRef::Blob(blob)).unwrap_err();
+        }
     }
 }
