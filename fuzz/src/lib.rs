@@ -14,12 +14,14 @@ mod json;
 mod ranges;
 mod reservation;
 mod template;
+mod vpp_api;
 
 pub use cni_args::cni_args;
 pub use config::config;
 pub use host_name::host_name;
 pub use reservation::reservation;
 pub use template::template;
+pub use vpp_api::vpp_api;
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -37,4 +39,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "reservation", check: reservation },
     Target { name: "template", check: template },
     Target { name: "host_name", check: host_name },
+    Target { name: "vpp_api", check: vpp_api },
 ];

@@ -23,3 +23,4 @@ mod powerloss;
 mod readme;
 mod stores;
 mod stripped;
+mod vpp_api;

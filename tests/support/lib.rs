@@ -26,6 +26,7 @@ mod site;
 mod skip;
 mod snapshot;
 mod timing;
+pub mod vpp;
 mod wait;
 mod workbench;
 
