@@ -155,6 +155,33 @@ fn a_conflict_is_not_thrown_away() {
     }
 }
 
+/// What `plat import` moves is found by a DEL that has lost its configuration, and guarded like the rest.
+#[test]
+fn what_plat_has_moved_is_found() {
+    for plugin in PLUGINS {
+        let scratch = Scratch::new("db-moved");
+        let site = site(plugin, &scratch);
+        let directory = site.clone().in_store(Store::Dir);
+        let held = directory.call("ADD", "c1").run().addresses();
+        let output = std::process::Command::new(support::binary("plat"))
+            .args(["import", Site::NETWORK, "--from", "host-local", "--conf-dir", "/nowhere"])
+            .args(["--instance", plugin.name(), "--path"])
+            .arg(site.directory().path())
+            .env("PLAT_STATE_DIR", site.state())
+            .env("PLAT_RUN_DIR", site.run())
+            .arg("--database")
+            .arg(site.database())
+            .output()
+            .expect("plat can be started");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(site.holdings().held_by("c1", "eth0").len(), held.len(), "{plugin:?}");
+        let (code, text) = directory.call("ADD", "c2").run().error();
+        assert!(code == 7 && text.contains("holds 1 address in"), "{code} {text}");
+        site.call_with("DEL", "c1", &site.stripped_config()).run().ok();
+        assert!(site.holdings().held_by("c1", "eth0").is_empty(), "{plugin:?}");
+    }
+}
+
 /// Back to the directory, or to another database, with pods alive: refused until they are gone or taken over.
 #[test]
 fn addresses_in_a_database_are_not_given_out_elsewhere() {

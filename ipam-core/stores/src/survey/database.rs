@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use ipam_core::addr::{Addr, Family, Interval};
 use ipam_core::config::Owner;
-use ipam_core::identity::{Holder, Instance};
+use ipam_core::identity::{Holder, Instance, Network};
 use ipam_core::layout::Layout;
 use rusqlite::{Connection, Row};
 
 use super::{
-    Allocation, Cooling, Ended, Fault, FaultKind, Health, NetworkState, Past, Place, Survey, Unseen,
+    Allocation, Cooling, DEFAULT_DATABASE, Ended, Fault, FaultKind, Health, NetworkState, Past,
+    Place, Survey, Unseen,
 };
 use crate::boot::{Moment, boot_id};
 use crate::error::StoreError;
+use crate::places::{Places, Remembered};
 use crate::sqlite::{
     Database, Header, Key, New, Rows, VERSION, connect, duration, find_network, holder, is_corrupt,
     make_network, meta, read_header, reason, signed,
@@ -448,6 +450,21 @@ fn write_networks(
     Ok(Ok(count))
 }
 
+/// Remembers the database for the networks that would not look into it by default, as an ADD does.
+fn remember(survey: &Survey, path: &Path, networks: &[NetworkState]) -> Result<(), StoreError> {
+    let durable = survey.at(&survey.state.durable);
+    let default = survey.state.volatile.join(DEFAULT_DATABASE);
+    for network in networks {
+        let by_default = path == default
+            && network.instance.as_ref().is_some_and(|instance| instance.as_str() == "node-local");
+        if !by_default && let Ok(name) = Network::new(network.network.as_str()) {
+            let place = Remembered::Database(path.to_path_buf());
+            Places::new(&durable, &name).remember(&place)?;
+        }
+    }
+    Ok(())
+}
+
 fn settled(path: &Path, outcome: Result<usize, Conflict>) -> Result<usize, StoreError> {
     outcome.map_err(|Conflict { addr, holder }| StoreError::Held {
         addr,
@@ -467,6 +484,7 @@ pub(super) fn write(
     lock_timeout: Duration,
 ) -> Result<usize, StoreError> {
     let database = writable(survey, path, lock_timeout)?;
+    remember(survey, path, networks)?;
     let outcome =
         database.add(|connection| write_networks(connection, networks, &database.boot))?;
     settled(path, outcome)
@@ -479,6 +497,7 @@ pub(super) fn rebuild(
     lock_timeout: Duration,
 ) -> Result<Option<PathBuf>, StoreError> {
     let database = writable(survey, path, lock_timeout)?;
+    remember(survey, path, networks)?;
     let (outcome, aside) =
         database.replace(|connection| write_networks(connection, networks, &database.boot))?;
     settled(path, outcome).map(|_| aside)
