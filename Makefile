@@ -28,7 +28,7 @@ STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-f
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler
 DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
 TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
-	nftables iptables strace e2fsprogs sqlite3
+	nftables iptables strace e2fsprogs
 
 # A binary that is running cannot be written to, but its name can be given to another file.
 # $(call put,FROM,TO)
