@@ -266,6 +266,12 @@ impl Place {
                 "keeps the reference's files, which do not remember when an address was freed",
                 "\"0s\", or \"store\": \"sqlite\"",
             ),
+            StoreKind::Dir if self.database.is_some() => cannot(
+                "database",
+                format!("{:?}", self.database.as_deref().unwrap_or_default()),
+                "has no database",
+                "\"store\": \"sqlite\" beside it, or dataDir in its place",
+            ),
             StoreKind::Sqlite if self.shared == Some(true) => cannot(
                 "shared",
                 "true".to_owned(),
@@ -293,8 +299,8 @@ fn store(ipam: &At<'_>) -> Result<Option<StoreKind>, ConfigError> {
 fn database(ipam: &At<'_>) -> Result<Option<String>, ConfigError> {
     let Some(text) = path(ipam, "database")? else { return Ok(None) };
     let Some(at) = ipam.get("database")? else { return Ok(None) };
-    let parts = text.split('/').skip(1);
-    if !text.starts_with('/') || text.ends_with('/') || parts.clone().any(|part| part == "..") {
+    let climbs = text.split('/').any(|part| part == "..");
+    if !text.starts_with('/') || text.ends_with('/') || climbs {
         return Err(at.wrong(
             format!("{at}: {:?} is not the absolute path of a file", json::shown(&text)),
             "an absolute path without .., such as \"/run/plat/plat.db\"",

@@ -190,7 +190,9 @@ fn a_sticky_address_does_not_rest() {
 #[test]
 fn the_directory_cannot() {
     for plugin in PLUGINS {
-        for (key, value) in [("strategy", "sticky"), ("cooldown", "30s")] {
+        for (key, value) in
+            [("strategy", "sticky"), ("cooldown", "30s"), ("database", "/nowhere/plat.db")]
+        {
             let scratch = Scratch::new("db-cannot");
             let site = site(plugin, &scratch).in_store(Store::Dir);
             let config = with(&site, &[(key, json!(value))]);
