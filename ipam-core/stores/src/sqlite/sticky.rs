@@ -3,8 +3,8 @@ Which address a pod's interface had last: the memory of the strategy `sticky`.
 
 It is the one thing of a network that outlives the boot, so it lies in a database of its own in the
 durable state directory. It is a hint and nothing more: whatever is wrong with it, a pod gets another
-address. An address is remembered for one pod only, so the memory is never larger than what has been
-handed out; [`MOST`] bounds it where a subnet knows no bounds.
+address. An address is remembered for one pod only; [`MOST`] bounds what all networks of the node have
+together.
 */
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::schema::{APPLICATION_ID, Key};
 use crate::files::make_dir;
 
-/// How many addresses are remembered for one network.
+/// How many of the addresses given out last are remembered, over all networks of the node.
 const MOST: i64 = 65_536;
 
 /// For how long another database's call is waited for.
