@@ -190,21 +190,6 @@ impl SqliteStore {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Takes over what a dataDir holds of the network, and moves its directory aside; tells how many
-    /// addresses, and where the directory is now. `None` if there is nothing to take over.
-    ///
-    /// # Errors
-    /// If either cannot be used; nothing is changed then.
-    pub fn import(&mut self, data_dir: &Path) -> Result<Option<(usize, PathBuf)>, StoreError> {
-        let mut session = self.database.open_or_make()?;
-        let mut warnings = Vec::new();
-        let imported = self.importer(&|_| true).import(&mut session, data_dir, &mut warnings);
-        self.warnings.append(&mut warnings);
-        let imported = imported?;
-        session.commit().map_err(|error| self.database.failed("write", error))?;
-        Ok(imported)
-    }
-
     fn importer<'a>(&'a self, covers: &'a dyn Fn(Addr) -> bool) -> Importer<'a> {
         Importer {
             database: &self.database,
@@ -225,17 +210,6 @@ impl SqliteStore {
     fn row(&self, connection: &Connection) -> rusqlite::Result<Option<NetworkRow>> {
         let SqliteLocation { instance, network, .. } = &self.location;
         find_network(connection, instance.as_str(), network.as_str())
-    }
-
-    fn failed(&self, what: &'static str, failure: Failure) -> StoreError {
-        match failure {
-            Failure::Sql(error) => self.database.failed(what, error),
-            Failure::Store(error) => error,
-            // Only a reservation is refused, and it does not ask here.
-            Failure::Refused(_) | Failure::Unwanted => {
-                StoreError::Unstable { path: self.database.path.clone() }
-            }
-        }
     }
 
     fn sticky(&self) -> Sticky<'_> {
@@ -556,7 +530,8 @@ impl Store for SqliteStore {
         self.try_reserve(&mut session, request, wanted).map_err(|failure| match failure {
             Failure::Refused(refusal) => ReserveError::Refused(refusal),
             Failure::Unwanted => ReserveError::Unwanted,
-            other => ReserveError::Store(self.failed("write", other)),
+            Failure::Store(error) => ReserveError::Store(error),
+            Failure::Sql(error) => ReserveError::Store(self.database.failed("write", error)),
         })
     }
 
