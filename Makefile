@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .ONESHELL:
-.PHONY: help build deps fmt lint test test-long bench demo fuzz install clean
+.PHONY: help build deps fmt lint test test-long bench bench-pool bench-scale demo demo-pool fuzz install clean
 
 CARGO ?= cargo
 DESTDIR ?=
@@ -13,7 +13,7 @@ BINDIR ?= /opt/cni/bin
 # For all fuzz targets together.
 FUZZ_SECONDS ?= 90
 
-BINARIES := host-local node-local plat
+BINARIES := host-local node-local etcd-pool plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BUILD_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEST_LOG := $(BUILD_DIR)/test.log
@@ -24,11 +24,11 @@ TEST_LOG := $(BUILD_DIR)/test.log
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static'
 
-# plat speaks CRI; its messages are compiled from their description.
-BUILD_PACKAGES := gcc libc6-dev protobuf-compiler
+# plat speaks CRI, etcd-pool etcd: their messages are compiled from their descriptions.
+BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
 DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
 TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
-	nftables iptables strace e2fsprogs
+	nftables iptables strace e2fsprogs etcd-server openssl
 
 # A binary that is running cannot be written to, but its name can be given to another file.
 # $(call put,FROM,TO)
@@ -85,12 +85,26 @@ test-long: test ## The same, then what takes minutes
 	$(call run-tests,-- --ignored)
 
 bench: build ## Measures the plugins beside the reference
-	@$(CARGO) bench --package plat-tests
+	@$(CARGO) bench --package plat-tests --bench ipam
+
+# Linked as the plugins are: a process of these programs is what a plugin's is compared with.
+bench-pool: build ## Measures etcd-pool beside node-local and beside a bare transaction of etcd
+	@tests/scripts/deps.sh etcd-server
+	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench pool
+
+bench-scale: ## Simulates 5,000 nodes of 110 pods on one etcd: some minutes
+	@tests/scripts/deps.sh $(BUILD_PACKAGES) etcd-server
+	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench scale
 
 demo: ## Two nodes, four pods, one configuration: shows it all and removes it again (as root)
 	@tests/scripts/deps.sh $(DEMO_PACKAGES)
 	$(MAKE) --no-print-directory build
 	tests/scripts/demo.sh
+
+demo-pool: ## Three nodes, one pool in etcd, pods with it and without it: likewise
+	@tests/scripts/deps.sh $(DEMO_PACKAGES) etcd-server
+	$(MAKE) --no-print-directory build
+	tests/scripts/demo-pool.sh
 
 fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and cargo-fuzz)
 	@if ! $(CARGO) +nightly --version >/dev/null 2>&1; then

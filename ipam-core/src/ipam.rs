@@ -83,22 +83,31 @@ pub fn check<S: Store>(
     expected: &[Addr],
 ) -> Result<Checked, S::Error> {
     let held = store.find(attachment)?;
+    let ours = |addr: Addr| sets.iter().any(|set| set.range_of(addr).is_some());
+    Ok(compare(&held, (!sets.is_empty()).then_some(&ours), expected))
+}
+
+/// The same for what is held. `ours` tells which addresses the plugin may give; where that is not known,
+/// everything held must be expected.
+pub fn compare(held: &[Addr], ours: Option<&dyn Fn(Addr) -> bool>, expected: &[Addr]) -> Checked {
     if held.is_empty() {
-        return Ok(Checked::Nothing);
+        return Checked::Nothing;
     }
     if expected.is_empty() {
-        return Ok(Checked::Fine);
+        return Checked::Fine;
     }
-    let ours = |addr: &Addr| sets.iter().any(|set| set.range_of(*addr).is_some());
-    let missing: Vec<Addr> =
-        expected.iter().filter(|addr| ours(addr) && !held.contains(addr)).copied().collect();
+    let missing: Vec<Addr> = expected
+        .iter()
+        .copied()
+        .filter(|addr| ours.is_some_and(|ours| ours(*addr)) && !held.contains(addr))
+        .collect();
     let unknown: Vec<Addr> = held
         .iter()
-        .filter(|addr| (sets.is_empty() || ours(addr)) && !expected.contains(addr))
         .copied()
+        .filter(|addr| ours.is_none_or(|ours| ours(*addr)) && !expected.contains(addr))
         .collect();
     let fine = missing.is_empty() && unknown.is_empty();
-    Ok(if fine { Checked::Fine } else { Checked::Differs { missing, unknown } })
+    if fine { Checked::Fine } else { Checked::Differs { missing, unknown } }
 }
 
 /// Why no ADD could be served now.

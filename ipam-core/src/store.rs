@@ -122,6 +122,11 @@ impl<'a> Valid<'a> {
         }
     }
 
+    /// Whether the attachment is in the list.
+    pub fn has(&self, attachment: &Attachment) -> bool {
+        self.attachments.contains(attachment)
+    }
+
     /// Whether a record survives.
     pub fn keeps(&self, holder: &Holder) -> bool {
         match holder {

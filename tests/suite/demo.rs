@@ -1,4 +1,7 @@
-//! The demonstration of `make demo`: what it prints is true, and it leaves nothing, however it ends.
+//! The demonstrations, here that of `make demo`: what they print is true, and they leave nothing, however
+//! they end.
+
+mod pool;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +13,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Outcome, finish, have, is_root, reference, repository, skip_unless, wait_until};
 
-/// A run of the script, marked in its environment so that its processes can be found.
+/// A run of a script, marked in its environment so that its processes can be found.
 struct Demo {
     command: Command,
     mark: String,
@@ -18,8 +21,13 @@ struct Demo {
 
 impl Demo {
     fn new(name: &str) -> Self {
+        Self::of("demo.sh", name)
+    }
+
+    /// A run of this script.
+    fn of(script: &str, name: &str) -> Self {
         let mark = format!("PLAT_DEMO={}-{name}", std::process::id());
-        let mut command = Command::new(repository().join("tests/scripts/demo.sh"));
+        let mut command = Command::new(repository().join("tests/scripts").join(script));
         let (key, value) = mark.split_once('=').expect("a variable");
         command.env(key, value);
         Self { command, mark }
@@ -27,15 +35,7 @@ impl Demo {
 
     /// The script's processes, the script itself included.
     fn processes(&self) -> Vec<PathBuf> {
-        fs::read_dir("/proc")
-            .expect("/proc can be read")
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|process| {
-                fs::read(process.join("environ")).is_ok_and(|environment| {
-                    environment.split(|byte| *byte == 0).any(|one| one == self.mark.as_bytes())
-                })
-            })
-            .collect()
+        processes_with(&self.mark)
     }
 
     /// Starts it and reads what it prints up to the first line that contains `text`.
@@ -52,18 +52,61 @@ impl Demo {
         assert!(seen, "the script ended before {text:?}");
         child
     }
+
+    /// Ends the script when it prints this, by a signal to it alone; everything else must go, too.
+    fn is_ended(&mut self, at: &str, signal: Signal) {
+        let mut child = self.start_until(at);
+        assert!(self.processes().len() >= 3, "the script and nodes: {:?}", self.processes());
+        kill_process(Pid::from_child(&child), signal).expect("the script runs");
+        // Now nobody reads what it prints: that must not matter either.
+        drop(child.stdout.take());
+        let status = child.wait().expect("a child can be waited for");
+        assert!(!status.success(), "{at:?}, {signal:?}: {status}");
+        wait_until("the processes of the demonstration are gone", || self.processes().is_empty());
+    }
+}
+
+/// The processes with this variable in their environment, `NAME=VALUE`.
+pub(crate) fn processes_with(variable: &str) -> Vec<PathBuf> {
+    fs::read_dir("/proc")
+        .expect("/proc can be read")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|process| {
+            fs::read(process.join("environ")).is_ok_and(|environment| {
+                environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
+            })
+        })
+        .collect()
+}
+
+/// What both demonstrations need.
+fn needs() -> [(bool, &'static str); 4] {
+    [
+        (is_root(), "root"),
+        (have("jq"), "jq"),
+        (have("ping"), "iputils-ping"),
+        (reference("bridge").is_some(), "containernetworking-plugins"),
+    ]
 }
 
 fn can_run(test: &str) -> bool {
-    skip_unless(
-        test,
-        &[
-            (is_root(), "root"),
-            (have("jq"), "jq"),
-            (have("ping"), "iputils-ping"),
-            (reference("bridge").is_some(), "containernetworking-plugins"),
-        ],
-    )
+    skip_unless(test, &needs())
+}
+
+/// Runs two demonstrations of a script at a time.
+fn two_at_a_time(script: &str) -> Vec<Outcome> {
+    let before = interfaces();
+    let mut demos = ["one", "two"].map(|name| Demo::of(script, &format!("{script}-{name}")));
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let runs: Vec<_> =
+            demos.iter_mut().map(|demo| scope.spawn(|| finish(&mut demo.command, b""))).collect();
+        runs.into_iter().map(|run| run.join().expect("a demonstration")).collect()
+    });
+    for demo in &demos {
+        assert_eq!(demo.processes(), [] as [PathBuf; 0]);
+    }
+    assert_eq!(interfaces(), before, "nothing was made in the host's namespace");
+    outcomes
 }
 
 /// The rows of a table that starts with these words, up to the next empty line.
@@ -110,18 +153,7 @@ fn two_demonstrations_at_a_time_work_and_leave_nothing() {
     if !can_run("two_demonstrations_at_a_time_work_and_leave_nothing") {
         return;
     }
-    let before = interfaces();
-    let mut demos = [Demo::new("one"), Demo::new("two")];
-    let outcomes: Vec<Outcome> = thread::scope(|scope| {
-        let runs: Vec<_> =
-            demos.iter_mut().map(|demo| scope.spawn(|| finish(&mut demo.command, b""))).collect();
-        runs.into_iter().map(|run| run.join().expect("a demonstration")).collect()
-    });
-    outcomes.iter().for_each(assert_worked);
-    for demo in &demos {
-        assert_eq!(demo.processes(), [] as [PathBuf; 0]);
-    }
-    assert_eq!(interfaces(), before, "nothing was made in the host's namespace");
+    two_at_a_time("demo.sh").iter().for_each(assert_worked);
 }
 
 #[test]
@@ -130,15 +162,7 @@ fn a_demonstration_that_is_ended_leaves_nothing() {
         return;
     }
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
-        let mut demo = Demo::new(&format!("{signal:?}"));
-        let mut child = demo.start_until("pod-1 -> pod-2");
-        assert!(demo.processes().len() >= 3, "the script and two nodes: {:?}", demo.processes());
-        kill_process(Pid::from_child(&child), signal).expect("the script runs");
-        // Now nobody reads what it prints: that must not matter either.
-        drop(child.stdout.take());
-        let status = child.wait().expect("a child can be waited for");
-        assert!(!status.success(), "{signal:?}: {status}");
-        wait_until("the processes of the demonstration are gone", || demo.processes().is_empty());
+        Demo::new(&format!("{signal:?}")).is_ended("pod-1 -> pod-2", signal);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every file of `conf-examples` does what its README says, on this machine as on a node.
 
+mod pools;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use support::{
 };
 
 /// Parts of the folder that other tests run.
-const COVERED_ELSEWHERE: [&str; 2] = ["README.md", "demo"];
+const COVERED_ELSEWHERE: [&str; 3] = ["README.md", "demo", "demo-pool"];
 
 fn folder() -> PathBuf {
     repository().join("conf-examples")
@@ -26,10 +28,12 @@ struct Statement {
     requested: Vec<String>,
     /// What it gets.
     addresses: Vec<String>,
+    /// Whether these are networks that the addresses are out of.
+    out_of: bool,
 }
 
 impl Statement {
-    /// Reads `Node 4, asked for `A`: `B` `C``.
+    /// Reads `Node 4, asked for `A`: `B` `C``, or `Any node: out of `B` `C``.
     fn parse(text: &str) -> Self {
         let (who, addresses) =
             text.rsplit_once(": ").unwrap_or_else(|| panic!("no statement: {text}"));
@@ -41,7 +45,9 @@ impl Statement {
                 .and_then(|index| index.parse().ok())
                 .or_else(|| panic!("which node? {text}")),
         };
-        let statement = Self { node, requested: quoted(requested), addresses: quoted(addresses) };
+        let out_of = addresses.starts_with("out of ");
+        let (requested, addresses) = (quoted(requested), quoted(addresses));
+        let statement = Self { node, requested, addresses, out_of };
         assert!(!statement.addresses.is_empty(), "no addresses: {text}");
         statement
     }
@@ -121,8 +127,22 @@ impl Example {
             .collect()
     }
 
+    /// Those whose addresses a node knows by itself.
     fn all() -> Vec<Self> {
-        files().iter().flat_map(|file| Self::of(file)).collect()
+        Self::everywhere().filter(|example| !example.has_pool()).collect()
+    }
+
+    /// Those whose addresses nodes share by etcd.
+    fn with_pool() -> Vec<Self> {
+        Self::everywhere().filter(Self::has_pool).collect()
+    }
+
+    fn everywhere() -> impl Iterator<Item = Self> {
+        files().into_iter().flat_map(|file| Self::of(&file))
+    }
+
+    fn has_pool(&self) -> bool {
+        self.config["ipam"]["type"] == "etcd-pool"
     }
 
     /// What the README says of it.
@@ -189,9 +209,10 @@ fn every_file_is_described_and_run() {
         let run: usize = files.iter().map(|file| Example::of(file).len()).sum();
         assert!(run > 0, "{files:?}: no network configuration");
         for file in &files {
-            // What is no network configuration itself is a template, which one of the others uses.
-            let template = file.starts_with("node-local-template/");
-            assert!(!Example::of(file).is_empty() || template, "{file} is not run");
+            // What is no network configuration itself is what one of the others uses.
+            let used = ["node-local-template/", "etcd-pool-file/"];
+            let used = used.iter().any(|folder| file.starts_with(folder));
+            assert!(!Example::of(file).is_empty() || used, "{file} is not run");
         }
     }
     for covered in COVERED_ELSEWHERE {

@@ -42,6 +42,8 @@ fn files(dir: &Path, found: &mut Vec<String>) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             files(&path, found);
+        } else if dir.ends_with("etcd-pool-file") {
+            // No network configuration, but where etcd is.
         } else if path.extension().is_none_or(|ending| ending != "md") {
             found.push(path.to_string_lossy().into_owned());
         }

@@ -1,9 +1,12 @@
-//! The README's walk through `plat`, line by line as it is printed there.
+//! The walks of the README and of `docs/etcd-pool.md`, line by line as they are printed there.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
 
-use support::{Scratch, binary, have, is_root, repository, skip_unless};
+use support::{Scratch, binary, have, is_root, repository, skip_unless, wait_until};
+
+use crate::demo::processes_with;
 
 /// The lines of the blocks that are marked as belonging to the walk.
 fn walk(readme: &str) -> String {
@@ -68,4 +71,52 @@ fn the_walk_works_as_it_is_written() {
         .find(|path| path.exists())
         .expect("the map was drawn");
     assert!(fs::read_to_string(svg).expect("the map can be read").starts_with("<svg"));
+}
+
+/// A port of the loopback that nobody listens at.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn the_walk_of_etcd_pool_works_as_it_is_written() {
+    let needs = [(have("jq"), "jq"), (have("etcd"), "etcd-server")];
+    if !skip_unless("the_walk_of_etcd_pool_works_as_it_is_written", &needs) {
+        return;
+    }
+    let text = fs::read_to_string(repository().join("docs/etcd-pool.md")).expect("it is there");
+    let scratch = Scratch::new("etcd-pool-walk");
+    let dir = binary("etcd-pool").parent().expect("a binary lies somewhere").to_path_buf();
+    let mut script = walk(&text).replace("$PWD/target/release", &dir.to_string_lossy());
+    assert!(script.lines().count() > 25, "the blocks of the walk were not found");
+    for port in ["23790", "23800"] {
+        script = script.replace(port, &free_port().to_string());
+    }
+    let script = format!("set -euo pipefail\n{script}\n");
+    let mark = format!("PLAT_WALK={}", std::process::id());
+    let (key, value) = mark.split_once('=').expect("a variable");
+    let output = Command::new("timeout")
+        .env(key, value)
+        .args(["--kill-after=5", "90", "bash"])
+        .arg(scratch.write("walk.sh", script))
+        .env("TMPDIR", scratch.path())
+        .output()
+        .expect("bash can be started");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    for said in [
+        "pool pods is made in space default",
+        "shop/cart-1",
+        "is used",
+        "  fence ",
+        "exit status 3: plat asks etcd",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in:\n{text}");
+    }
+    // What writes behind the calls gives up after a while.
+    wait_until("everything of the walk has ended", || processes_with(&mark).is_empty());
+    // One answer with etcd, one without it, each with both families.
+    let (v4, v6) = (text.matches("/16\"").count(), text.matches("/64\"").count());
+    assert_eq!((v4, v6), (2, 2), "{text}");
 }

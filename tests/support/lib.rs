@@ -9,15 +9,19 @@ configuration on standard input. State goes to a scratch place that a test owns
 
 mod call;
 mod case;
+pub mod cluster_node;
 mod container_image;
+pub mod etcd;
 mod history;
 mod holdings;
+mod in_etcd;
 mod killing;
 mod main_plugin;
 mod mount_namespace;
 mod network_dir;
 mod node;
 mod pattern;
+mod pool_node;
 mod process;
 mod program;
 mod random;
@@ -32,14 +36,17 @@ mod workbench;
 
 pub use call::{Call, Outcome, binary, reference, repository};
 pub use case::{Case, Failure, Runner};
+pub use cluster_node::ClusterNode;
 pub use container_image::{make_image, make_root};
 pub use history::{History, Holding};
 pub use holdings::Holdings;
+pub use in_etcd::InEtcd;
 pub use killing::Killer;
 pub use main_plugin::{Handed, MainPlugin};
 pub use mount_namespace::MountNamespace;
 pub use network_dir::{NetworkDir, above, filler, reservation};
 pub use node::{Node, finish};
+pub use pool_node::PoolNode;
 pub use process::{
     Orphan, Owned, Stopped, Stopper, child_of, children_of, has_open, is_over, parent_of,
 };

@@ -26,7 +26,7 @@ use crate::range::RangeSet;
 
 pub use args::{Args, Owner};
 pub use duration::parse_duration;
-pub use routes::Route;
+pub use routes::{Route, read as routes};
 
 use json::At;
 
@@ -58,7 +58,7 @@ pub const KNOWN_KEYS: &[&str] = &[
 const RANGE_KEYS: &[&str] = &["subnet", "rangeStart", "rangeEnd", "gateway", "exclude"];
 
 /// The keys of a route.
-const ROUTE_KEYS: &[&str] = &["dst", "gw", "mtu", "advmss", "priority", "table", "scope"];
+pub const ROUTE_KEYS: &[&str] = &["dst", "gw", "mtu", "advmss", "priority", "table", "scope"];
 
 /// What is wrong with a configuration: where, what was found, what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +159,7 @@ impl Config {
             }
             None => None,
         };
-        let mut asked = requested_in(&root)?;
+        let asked = requested_in(&root)?;
         let Some(ipam) = ipam else {
             return Err(ConfigError {
                 message: "IPAM config missing 'ipam' key".to_owned(),
@@ -169,15 +169,7 @@ impl Config {
             });
         };
         let args = Args::parse(args)?;
-        let mut requested = args.ips;
-        for (ip, at) in &mut asked {
-            let ip = ip.ok_or_else(|| {
-                wrong_at(at, "cannot understand ip: IP <nil> not v4 nor v6", "\"\"")
-            })?;
-            requested.push(ip);
-        }
-        let mut seen = HashSet::with_capacity(requested.len());
-        requested.retain(|ip| seen.insert(*ip));
+        let requested = all_requested(args.ips, asked)?;
         let old_version = root
             .get("cniVersion")?
             .map(|at| at.string())
@@ -230,7 +222,11 @@ impl Place {
         (place, warnings)
     }
 
-    fn read(ipam: &At<'_>) -> Result<Self, ConfigError> {
+    /// Reads what an ADD needs.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn read(ipam: &At<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             store: store(ipam)?,
             database: database(ipam)?,
@@ -309,22 +305,31 @@ fn database(ipam: &At<'_>) -> Result<Option<String>, ConfigError> {
     Ok(Some(text))
 }
 
+/// The key `strategy` of the ipam section.
+///
+/// # Errors
+/// If it is none.
+pub fn strategy(ipam: &At<'_>) -> Result<Strategy, ConfigError> {
+    let Some(at) = ipam.get("strategy")? else { return Ok(Strategy::default()) };
+    Strategy::parse(at.string()?).ok_or_else(|| {
+        at.wrong(
+            format!("{at}: {} is no strategy", json::shown(&at.value().to_string())),
+            "\"next\", \"lowest\" or \"sticky\"",
+        )
+    })
+}
+
 fn policy(ipam: &At<'_>) -> Result<Policy, ConfigError> {
-    let strategy = match ipam.get("strategy")? {
-        None => Strategy::default(),
-        Some(at) => Strategy::parse(at.string()?).ok_or_else(|| {
-            at.wrong(
-                format!("{at}: {} is no strategy", json::shown(&at.value().to_string())),
-                "\"next\", \"lowest\" or \"sticky\"",
-            )
-        })?,
-    };
+    let strategy = strategy(ipam)?;
     let cooldown = duration_at(ipam, "cooldown")?.unwrap_or_default();
     Ok(Policy { strategy, cooldown })
 }
 
 /// A path; the empty text is as absent.
-fn path(ipam: &At<'_>, key: &str) -> Result<Option<String>, ConfigError> {
+///
+/// # Errors
+/// If it is no text, or contains NUL.
+pub fn path(ipam: &At<'_>, key: &str) -> Result<Option<String>, ConfigError> {
     let Some(at) = ipam.get(key)? else { return Ok(None) };
     let text = at.string()?;
     if text.contains('\0') {
@@ -387,6 +392,32 @@ fn requested_in(root: &At<'_>) -> Result<Vec<(Option<Addr>, String)>, ConfigErro
         read(&ips)?;
     }
     Ok(requested)
+}
+
+/// All addresses that are asked for, each once.
+fn all_requested(
+    mut requested: Vec<Addr>,
+    asked: Vec<(Option<Addr>, String)>,
+) -> Result<Vec<Addr>, ConfigError> {
+    for (ip, at) in asked {
+        let ip = ip
+            .ok_or_else(|| wrong_at(&at, "cannot understand ip: IP <nil> not v4 nor v6", "\"\""))?;
+        requested.push(ip);
+    }
+    let mut seen = HashSet::with_capacity(requested.len());
+    requested.retain(|ip| seen.insert(*ip));
+    Ok(requested)
+}
+
+/// Addresses asked for, each once, from CNI_ARGS, `args.cni.ips` and `runtimeConfig.ips` together, and the
+/// pod, for plugins whose ranges are none of the configuration's.
+///
+/// # Errors
+/// What is wrong with CNI_ARGS or these lists.
+pub fn requested(root: &At<'_>, args: &str) -> Result<(Vec<Addr>, Owner), ConfigError> {
+    let asked = requested_in(root)?;
+    let args = Args::parse(args)?;
+    Ok((all_requested(args.ips, asked)?, args.owner))
 }
 
 fn wrong_at(path: &str, message: &str, found: &str) -> ConfigError {

@@ -25,7 +25,10 @@ pub struct Route {
 }
 
 /// Reads the key `routes` of the ipam section.
-pub(super) fn read(ipam: &At<'_>) -> Result<Vec<Route>, ConfigError> {
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn read(ipam: &At<'_>) -> Result<Vec<Route>, ConfigError> {
     let Some(routes) = ipam.get("routes")? else { return Ok(Vec::new()) };
     routes.list()?.map(|route| one(&route)).collect()
 }

@@ -88,6 +88,26 @@ pub enum StoreError {
         /// The file system.
         kind: &'static str,
     },
+    /// What a file of ours says cannot be understood. It was left as it is.
+    #[error("{} cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The node's pools lie in another database: of two, each would give the same addresses out.
+    #[error(
+        "this node's pools are in the database {} since it booted, not in {}",
+        other.display(),
+        path.display()
+    )]
+    OtherDatabase {
+        /// The database.
+        path: PathBuf,
+        /// The one that they are in.
+        other: PathBuf,
+    },
     /// An address that is to be written is held by somebody else.
     #[error("{addr} is held by {holder} in {} already", path.display())]
     Held {
@@ -136,7 +156,7 @@ impl StoreError {
 
     /// Whether the configuration names a place where the store cannot be.
     pub const fn is_misplaced(&self) -> bool {
-        matches!(self, Self::NotOurs { .. } | Self::NetworkFs { .. })
+        matches!(self, Self::NotOurs { .. } | Self::NetworkFs { .. } | Self::OtherDatabase { .. })
     }
 
     /// Whether the path is one at which nothing can be: longer than the file system allows.
@@ -174,6 +194,14 @@ impl StoreError {
                 "name a local file by database, or use \"store\": \"dir\", which several nodes may share"
                     .to_owned()
             }
+            Self::Unreadable { path, .. } => format!(
+                "mend {} or put a copy back; without it, the node would not know which blocks it holds",
+                path.display()
+            ),
+            Self::OtherDatabase { other, .. } => format!(
+                "name {} by database in each network that uses a pool, or boot the node",
+                other.display()
+            ),
             Self::Held { .. } => "free it first, or leave it out".to_owned(),
             Self::Busy { holder, .. } => {
                 format!("look at what {holder} is doing; the runtime will try again")

@@ -2,7 +2,8 @@
 Where Plat remembers allocations.
 
 [`DirStore`] keeps the reference host-local's directory: one file per address, one mark per range set,
-one lock. [`Places`] remembers which directories a network has used, so that a DEL finds them when its
+one lock. [`SqliteStore`] keeps all networks of a node in a database, and [`PoolLedger`] in the same one what
+the node has out of cluster-wide pools. [`Places`] remembers which directories a network has used, so that a DEL finds them when its
 configuration is lost. [`lock`] is the one place where a lock is taken.
 */
 
@@ -21,7 +22,7 @@ pub use boot::{Boot, Moment};
 pub use dir::{DirStore, Location};
 pub use error::StoreError;
 pub use places::{Places, Remembered};
-pub use sqlite::{Clock, Database, SqliteLocation, SqliteStore};
+pub use sqlite::{Clock, Database, PoolLedger, PoolTx, SqliteLocation, SqliteStore};
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;

@@ -54,6 +54,20 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Takes the lock on an open file if nobody has it; `None` if somebody does. `path` is for the error only.
+    ///
+    /// # Errors
+    /// If the file cannot be locked.
+    pub fn try_exclusive(file: File, path: &Path) -> Result<Option<Self>, StoreError> {
+        match fs2::FileExt::try_lock_exclusive(&file) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(error) if error.kind() == fs2::lock_contended_error().kind() => Ok(None),
+            Err(error) => Err(error).context("flock", path),
+        }
+    }
+}
+
 /// Who holds the lock on a file, from /proc/locks: `process 123 (name)`, as far as it can be seen.
 fn holder(file: &File) -> String {
     let unknown = || "another process".to_owned();
@@ -106,6 +120,17 @@ mod tests {
         receiver.recv().unwrap();
         drop(held);
         waiter.join().unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_held_lock_is_not_waited_for_by_who_only_tries() {
+        let path = lock_file("try");
+        let try_it = || Lock::try_exclusive(File::open(&path).unwrap(), &path).unwrap();
+        let held = try_it();
+        assert!(held.is_some() && try_it().is_none());
+        drop(held);
+        assert!(try_it().is_some());
         fs::remove_file(&path).unwrap();
     }
 

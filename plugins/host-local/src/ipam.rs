@@ -1,23 +1,25 @@
 //! The CNI operations over a configuration and a store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cni::{About, Added, Call, Code, Dns, Error, IpConfig, IpamResult, Plugin, Route};
-use ipam_core::addr::{Addr, Cidr};
+use cni::{About, Added, Call, Code, Error, Plugin};
 use ipam_core::allocator::Request;
-use ipam_core::config::json::shown;
 use ipam_core::config::{Place, StoreKind};
-use ipam_core::identity::{Attachment, ContainerId, IfName, Instance, Network};
-use ipam_core::ipam::{self, Answer, Checked};
+use ipam_core::identity::{Instance, Network};
+use ipam_core::ipam;
 use ipam_core::store::Store;
 use ipam_stores::{
     AnyStore, DEFAULT_DATA_DIR, Database, DirStore, Location, Places, Remembered, SqliteLocation,
-    SqliteStore, StateDirs, StoreError,
+    SqliteStore, StoreError,
 };
-use serde_json::Value;
 
-use crate::errors::{config_error, not_ready, reserve_error, store_error};
-use crate::paths::absolute;
+use crate::call::{
+    attachment, data_dir, database_path, default_database, network, previous_addresses, result,
+    state_dirs, valid_attachments,
+};
+use crate::errors::{
+    check_result, config_error, not_ready, reserve_error, store_error, unavailable_store,
+};
 use crate::{Purpose, Source, resolv_conf};
 
 /// An IPAM plugin: everything but where its ranges come from.
@@ -66,7 +68,8 @@ impl<S: Source> Plugin for Ipam<S> {
         let answer = ipam::add(&mut store, &request, &config.routes, &mut || caller.is_waiting());
         warn_all(call, &mut store);
         let answer = answer.map_err(|e| reserve_error(&e))?;
-        let result = result(&answer, dns);
+        let ips = answer.ips.iter().map(|ip| (ip.address, ip.gateway));
+        let result = result(ips, &answer.routes, dns);
         let undo = Box::new(move || {
             // A failure leaves the reservation to the DEL that the runtime sends after a failed ADD.
             let _ = store.undo(&attachment, &answer.choices);
@@ -93,7 +96,7 @@ impl<S: Source> Plugin for Ipam<S> {
         }
         places.push(default);
         let mut failure = None;
-        match Places::new(&state_dirs(call).durable, &network).all() {
+        match Places::new(&state_dirs(&call.environment).durable, &network).all() {
             Ok(remembered) => places.extend(remembered),
             Err(error) => failure = Some(store_error(&error)),
         }
@@ -123,35 +126,8 @@ impl<S: Source> Plugin for Ipam<S> {
         let mut store = self.open(call, &place)?;
         let checked = ipam::check(&mut store, &attachment, sets, &expected);
         warn_all(call, &mut store);
-        let name = self.about().name;
-        match checked.map_err(|e| store_error(&e))? {
-            Checked::Fine => Ok(()),
-            Checked::Nothing => Err(Error::new(
-                Code::UnknownContainer,
-                format!(
-                    "{name}: Failed to find address added by container {}",
-                    attachment.container
-                ),
-            )
-            .with_details(format!("nothing is reserved for interface {}", attachment.ifname))),
-            Checked::Differs { missing, unknown } => {
-                let list = |addrs: &[Addr]| {
-                    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-                };
-                let mut differences = Vec::new();
-                if !missing.is_empty() {
-                    differences.push(format!("{} not reserved", list(&missing)));
-                }
-                if !unknown.is_empty() {
-                    differences.push(format!("{} reserved but not in prevResult", list(&unknown)));
-                }
-                Err(Error::new(
-                    Code::Inconsistent,
-                    format!("{name}: {attachment}: {}", differences.join(", ")),
-                )
-                .with_details("what is recorded is not what the runtime believes"))
-            }
-        }
+        let checked = checked.map_err(|e| store_error(&e))?;
+        check_result(self.about().name, &attachment, &checked)
     }
 
     fn gc(&self, call: &Call) -> Result<(), Error> {
@@ -177,12 +153,7 @@ impl<S: Source> Plugin for Ipam<S> {
         let cooldown = config.policy.cooldown;
         let reason = ipam::status(&mut store, &config.sets, cooldown, prepared.pin);
         warn_all(call, &mut store);
-        let unavailable = |e: StoreError| {
-            let affected = e.affects_existing();
-            let code = if affected { Code::LimitedConnectivity } else { Code::NotAvailable };
-            Error { code, ..store_error(&e) }
-        };
-        match reason.map_err(unavailable)? {
+        match reason.map_err(|e| unavailable_store(&e))? {
             None => Ok(()),
             Some(reason) => Err(not_ready(reason)),
         }
@@ -212,7 +183,7 @@ impl<S: Source> Ipam<S> {
     fn check_one_database(&self, call: &Call, place: &Place) -> Result<(), Error> {
         let chosen = self.chosen(call, place);
         let network = network(call)?;
-        let places = Places::new(&state_dirs(call).durable, &network);
+        let places = Places::new(&state_dirs(&call.environment).durable, &network);
         let mut others = places.all().map_err(|e| store_error(&e))?;
         if self.source.store() == StoreKind::Sqlite {
             others.push(Remembered::Database(default_database(call)));
@@ -253,7 +224,7 @@ impl<S: Source> Ipam<S> {
         place: &Place,
     ) -> Result<AnyStore, Error> {
         let Place { shared, lock_timeout, .. } = *place;
-        let state = state_dirs(call);
+        let state = state_dirs(&call.environment);
         Ok(match at {
             Remembered::DataDir(data_dir) => {
                 let data_dir = data_dir.clone();
@@ -279,125 +250,8 @@ impl<S: Source> Ipam<S> {
     }
 }
 
-/// The database of this node and boot.
-fn default_database(call: &Call) -> PathBuf {
-    state_dirs(call).volatile.join("plat.db")
-}
-
-fn database_path(call: &Call, place: &Place) -> PathBuf {
-    let path = place.database.as_deref().map(|path| absolute(path, Path::new("/")));
-    path.unwrap_or_else(|| default_database(call))
-}
-
 fn warn_all(call: &Call, store: &mut AnyStore) {
     for warning in store.take_warnings() {
         call.warn(&warning);
     }
-}
-
-/// The state directories: an operator may move them by the environment of the runtime.
-fn state_dirs(call: &Call) -> StateDirs {
-    let StateDirs { durable, volatile } = StateDirs::default();
-    let place = |variable: &str, default: PathBuf| match call.environment.value(variable) {
-        "" => default,
-        path => PathBuf::from(path),
-    };
-    StateDirs {
-        durable: place("PLAT_STATE_DIR", durable),
-        volatile: place("PLAT_RUN_DIR", volatile),
-    }
-}
-
-fn data_dir(call: &Call, place: &Place) -> PathBuf {
-    let Some(path) = &place.data_dir else { return PathBuf::from(DEFAULT_DATA_DIR) };
-    let working_dir = std::env::current_dir().unwrap_or_else(|error| {
-        call.warn(&format!("the working directory is unknown ({error}), / is taken"));
-        PathBuf::from("/")
-    });
-    absolute(path, &working_dir)
-}
-
-fn network(call: &Call) -> Result<Network, Error> {
-    Network::new(call.network.as_str())
-        .map_err(|e| Error::new(Code::InvalidConfig, format!("the network name {e}")))
-}
-
-fn attachment(call: &Call) -> Result<Attachment, Error> {
-    let wrong = |what: &str, e: &dyn std::fmt::Display| {
-        Error::new(Code::InvalidEnvironment, format!("{what} {e}"))
-    };
-    Ok(Attachment {
-        container: ContainerId::new(call.container_id())
-            .map_err(|e| wrong("CNI_CONTAINERID", &e))?,
-        ifname: IfName::new(call.ifname()).map_err(|e| wrong("CNI_IFNAME", &e))?,
-    })
-}
-
-fn result(answer: &Answer, dns: Dns) -> IpamResult {
-    let ips = answer.ips.iter().map(|ip| IpConfig {
-        address: ip.address.addr().into(),
-        prefix: ip.address.prefix(),
-        gateway: ip.gateway.map(Into::into),
-    });
-    let routes = answer.routes.iter().map(|route| Route {
-        dst: route.dst.to_string(),
-        gw: route.gw.map(Into::into),
-        mtu: route.mtu,
-        advmss: route.advmss,
-        priority: route.priority,
-        table: route.table,
-        scope: route.scope,
-    });
-    IpamResult { ips: ips.collect(), routes: routes.collect(), dns }
-}
-
-/// The addresses of prevResult, of any form from 0.3.0 on; none where there is no prevResult.
-fn previous_addresses(config: &Value) -> Result<Vec<Addr>, Error> {
-    let root = ipam_core::config::json::At::root(config);
-    let read = || {
-        let Some(previous) = root.get("prevResult")? else { return Ok(Vec::new()) };
-        let Some(ips) = previous.get("ips")? else { return Ok(Vec::new()) };
-        let mut addresses = Vec::new();
-        for ip in ips.list()? {
-            let Some(address) = ip.get("address")? else { continue };
-            let text = address.string()?;
-            let cidr = Cidr::parse(text).ok_or_else(|| {
-                address.wrong(format!("invalid CIDR address: {}", shown(text)), "ADDRESS/PREFIX")
-            })?;
-            addresses.push(cidr.addr());
-        }
-        Ok(addresses)
-    };
-    read().map_err(|e| config_error(&e))
-}
-
-/// The attachments that the runtime knows; `None` if it did not say, which frees nothing.
-fn valid_attachments(config: &Value) -> Result<Option<Vec<Attachment>>, Error> {
-    let root = ipam_core::config::json::At::root(config);
-    let read = || {
-        // libcni sends the list under its first, mistaken name too.
-        let list = match root.get("cni.dev/valid-attachments")? {
-            None => root.get("cni.dev/attachments")?,
-            some => some,
-        };
-        let Some(list) = list else { return Ok(None) };
-        let mut valid = Vec::new();
-        for entry in list.list()? {
-            let wrong = || {
-                entry.wrong(
-                    format!("{entry}: no attachment"),
-                    "an object with \"containerID\" and \"ifname\"",
-                )
-            };
-            let text = |key: &str| -> Result<String, ipam_core::config::ConfigError> {
-                Ok(entry.get(key)?.ok_or_else(wrong)?.string()?.to_owned())
-            };
-            valid.push(Attachment {
-                container: ContainerId::new(text("containerID")?).map_err(|_| wrong())?,
-                ifname: IfName::new(text("ifname")?).map_err(|_| wrong())?,
-            });
-        }
-        Ok(Some(valid))
-    };
-    read().map_err(|e| config_error(&e))
 }

@@ -7,10 +7,11 @@ The plugins of this family differ in one thing only: where their ranges come fro
 share, the CNI operations over a configuration and a store; a [`Source`] makes the configuration.
 */
 
-mod errors;
+pub mod call;
+pub mod errors;
 mod ipam;
 mod paths;
-mod resolv_conf;
+pub mod resolv_conf;
 
 pub use errors::config_error;
 pub use ipam::Ipam;

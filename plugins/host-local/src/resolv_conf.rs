@@ -9,7 +9,10 @@ use cni::{Code, Dns, Error};
 const LIMIT: u64 = 1024 * 1024;
 
 /// Reads the settings.
-pub(crate) fn read(path: &str) -> Result<Dns, Error> {
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read(path: &str) -> Result<Dns, Error> {
     let failed = |call: &str, error: &io::Error| {
         let text = error.to_string();
         let text = text.split(" (os error").next().unwrap_or(&text).to_ascii_lowercase();

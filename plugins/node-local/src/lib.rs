@@ -15,7 +15,7 @@ mod templates;
 
 use std::path::PathBuf;
 
-pub use sources::{Surroundings, find, read_index, registered_file};
+pub use sources::{Surroundings, find, preferred, read_index, registered_file};
 pub use templates::{Supplied, is_file_name, supply};
 
 use cni::{About, Call, Code, Dns, Error};

@@ -31,7 +31,7 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Those of a call.
-    pub(crate) fn of(call: &Call) -> Self {
+    pub fn of(call: &Call) -> Self {
         let environment = call.environment.value("NODE_INDEX");
         Self {
             root: PathBuf::from("/"),
@@ -61,6 +61,19 @@ pub fn registered_file(around: &Surroundings) -> PathBuf {
 /// # Errors
 /// Why the index is not known.
 pub fn find(net: &Value, around: &Surroundings) -> Result<NodeIdentity, Problem> {
+    look(net, around)?.map_err(|unknown| node_error(&unknown))
+}
+
+/// The same for who can do without: `None` where no source tells an index.
+///
+/// # Errors
+/// If a source has something that is none.
+pub fn preferred(net: &Value, around: &Surroundings) -> Result<Option<NodeIdentity>, Problem> {
+    Ok(look(net, around)?.ok())
+}
+
+/// What the sources say, or that none of them does.
+fn look(net: &Value, around: &Surroundings) -> Result<Result<NodeIdentity, NodeError>, Problem> {
     let root = At::root(net);
     let ipam = section(&root)?;
     let mut sources = IndexSources {
@@ -77,13 +90,14 @@ pub fn find(net: &Value, around: &Surroundings) -> Result<NodeIdentity, Problem>
     }
     let unknown = match sources.clone().resolve() {
         Err(unknown @ NodeError::Unknown { .. }) => unknown,
-        other => return other.map_err(|error| node_error(&error)),
+        Ok(found) => return Ok(Ok(found)),
+        Err(error) => return Err(node_error(&error)),
     };
     sources.registered = read_index(&around.at(&registered_file(around)))?;
     if sources.registered.is_none() {
-        return Err(node_error(&unknown));
+        return Ok(Err(unknown));
     }
-    sources.resolve().map_err(|error| node_error(&error))
+    sources.resolve().map(Ok).map_err(|error| node_error(&error))
 }
 
 fn node_error(error: &NodeError) -> Problem {

@@ -41,6 +41,12 @@ struct Global {
     /// Where network configurations lie.
     #[arg(long, global = true, value_name = "DIR", default_value = "/etc/cni/net.d")]
     conf_dir: PathBuf,
+    /// Where etcd is: a file such as /etc/plat/etcd.json, or URLs with commas between them.
+    #[arg(long, global = true, value_name = "FILE|URL")]
+    etcd: Option<String>,
+    /// The address space of the cluster's pools.
+    #[arg(long, global = true, value_name = "SPACE")]
+    space: Option<String>,
     /// How long to wait for another call's lock.
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
     lock_timeout: Duration,
@@ -76,10 +82,17 @@ enum Commands {
     Ls(commands::ls::Ls),
     /// Tells who holds an address, or what a pod or container holds.
     Who(commands::who::Who),
+    /// Tells what an address of a cluster-wide pool is, and who would get it next.
+    Explain(commands::explain::Explain),
     /// Tells who held an address before.
     History(commands::history::History),
     /// Draws a network's addresses.
     Map(commands::map::Map),
+    /// Tells what happens to the cluster-wide pools, as it happens.
+    Watch(commands::watch::Watch),
+    /// Looks at the blocks of cluster-wide pools.
+    #[command(subcommand)]
+    Block(commands::block::Block),
     /// Looks for what is broken or leaks, and repairs it.
     Check(commands::check::Check),
     /// Frees the addresses of what does not live any more.
@@ -95,7 +108,10 @@ enum Commands {
     /// Looks at network configurations.
     #[command(subcommand)]
     Conf(commands::conf::Conf),
-    /// Looks at what a node is known as.
+    /// Shows and changes the pools of the cluster.
+    #[command(subcommand)]
+    Pool(commands::pool::Pool),
+    /// Looks at what nodes are known as, and at the nodes of the cluster.
     #[command(subcommand)]
     Node(commands::node::Node),
     /// Prints the completions for a shell.
@@ -110,6 +126,9 @@ impl Commands {
             Self::Status(command) => command,
             Self::Ls(command) => command,
             Self::Who(command) => command,
+            Self::Explain(command) => command,
+            Self::Watch(command) => command,
+            Self::Block(command) => command,
             Self::History(command) => command,
             Self::Map(command) => command,
             Self::Check(command) => command,
@@ -119,6 +138,7 @@ impl Commands {
             Self::Export(command) => command,
             Self::Render(command) => command,
             Self::Conf(command) => command,
+            Self::Pool(command) => command,
             Self::Node(command) => command,
             Self::Completions(command) => command,
             Self::Man(command) => command,
@@ -184,6 +204,8 @@ impl Global {
         let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
         Context {
             survey,
+            etcd: self.etcd.clone(),
+            space: self.space.clone(),
             data_dirs,
             databases,
             conf_dir: self.conf_dir.clone(),

@@ -237,6 +237,8 @@ mod tests {
             databases: Vec::new(),
             survey: Survey::new(&root, StateDirs::default()),
             conf_dir: PathBuf::from("/etc/cni/net.d"),
+            etcd: None,
+            space: None,
             json: false,
             colour: false,
             width: 80,

@@ -18,6 +18,10 @@ pub(crate) struct Context {
     pub(crate) databases: Vec<PathBuf>,
     /// Where network configurations lie, below the survey's root.
     pub(crate) conf_dir: PathBuf,
+    /// What the command line says of etcd: a file, or URLs.
+    pub(crate) etcd: Option<String>,
+    /// The address space that the command line names.
+    pub(crate) space: Option<String>,
     /// Whether to print one JSON document instead of text.
     pub(crate) json: bool,
     /// Whether text may have colours.

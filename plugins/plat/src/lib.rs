@@ -6,7 +6,9 @@ given. What a command prints for people goes through `output`; with `--json` it 
 described in docs/plat-*.md.
 */
 
+mod administer;
 mod cli;
+mod cluster;
 mod commands;
 mod configured;
 mod context;
@@ -21,6 +23,7 @@ mod people;
 mod picture;
 mod portable;
 mod problems;
+mod reading;
 mod shown;
 mod usage;
 

@@ -33,6 +33,26 @@ pub(crate) fn json(out: &mut dyn Write, document: &impl Serialize) -> io::Result
     writeln!(out)
 }
 
+/// Prints a JSON document in one line, escaped as [`json`] does.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn json_line(out: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(document)?;
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if is_harmful(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String does not fail.
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    writeln!(out, "{line}")
+}
+
 /// Whether a terminal could take the character for more than a character: controls, and what changes
 /// the direction of text or is not seen.
 pub(crate) fn is_harmful(c: char) -> bool {

@@ -46,6 +46,8 @@ struct Entry {
     pod: Option<Pod>,
     #[serde(default)]
     since: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cni_network: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -122,6 +124,7 @@ impl Entry {
             set: held.set,
             pod: is_known.then_some(Pod { namespace, name, uid }),
             since: held.since,
+            cni_network: held.cni_network.as_ref().map(ToString::to_string),
         }
     }
 
@@ -146,7 +149,12 @@ impl Entry {
             name: pod.name,
             uid: pod.uid,
         });
-        Ok(Allocation { addr, holder, set: self.set, owner, since: self.since })
+        let cni_network = self.cni_network.map(|name| {
+            Network::new(name.as_str())
+                .map_err(|error| format!("{addr} has a CNI network {name:?} that {error}"))
+        });
+        let cni_network = cni_network.transpose()?;
+        Ok(Allocation { addr, holder, set: self.set, owner, since: self.since, cni_network })
     }
 }
 
@@ -178,6 +186,7 @@ mod tests {
                         set: Some(usize::from(kind)),
                         owner: Owner { name: Some("p".to_owned()), ..Owner::default() },
                         since: Some(since.into()),
+                        cni_network: (kind == 2).then(|| Network::new("net").unwrap()),
                     }
                 })
                 .collect();

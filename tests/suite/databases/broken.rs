@@ -61,10 +61,10 @@ fn a_newer_schema() {
         let what = format!("{plugin:?}");
         assert_left_alone(&site, &[5, 7], false, &what);
         let text = site.call("ADD", "c1").run().error().1;
-        assert!(text.contains("99") && text.contains('1'), "{text}");
-        assert_eq!(site.holdings().health(), Health::Newer(99, 1));
+        assert!(text.contains("99") && text.contains('2'), "{text}");
+        assert_eq!(site.holdings().health(), Health::Newer(99, 2));
         // As the newer version would, going back.
-        edit(&site.database(), "PRAGMA user_version = 1");
+        edit(&site.database(), "PRAGMA user_version = 2");
         site.call("DEL", "held").run().ok();
         assert!(site.holdings().reservations().is_empty());
     }

@@ -73,6 +73,8 @@ pub(super) struct Session {
     pub(super) marked: bool,
     /// Whether the file is another one than the boot's: a copy.
     pub(super) restored: bool,
+    /// What the node knows of etcd in this boot, as `ipam_pool` writes it; none yet: nothing.
+    pub(super) pool: Option<String>,
     _lock: Lock,
 }
 
@@ -86,6 +88,14 @@ impl Session {
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")
     }
+}
+
+/// The row of the whole database.
+struct Meta {
+    boot: String,
+    inode: i64,
+    marked: bool,
+    pool: Option<String>,
 }
 
 /// What a locked file turned out to be.
@@ -182,9 +192,7 @@ impl Database {
             Header::Garbage => return self.broken(make, "it is no database", lock),
         }
         match self.connect(make) {
-            Ok((connection, boot, inode, marked)) => {
-                self.enter(make, connection, &boot, inode, marked, lock)
-            }
+            Ok((connection, meta)) => self.enter(make, connection, meta, lock),
             Err(error) if is_corrupt(&error) => self.broken(make, &reason(&error), lock),
             Err(error) => Err(self.failed("open", error)),
         }
@@ -194,13 +202,11 @@ impl Database {
         &self,
         make: bool,
         connection: Connection,
-        boot: &str,
-        inode: i64,
-        marked: bool,
+        meta: Meta,
         lock: Lock,
     ) -> Result<Looked, StoreError> {
         let now = signed(fs::metadata(&self.path).context("stat", &self.path)?.ino());
-        if boot != self.boot {
+        if meta.boot != self.boot {
             if !make {
                 return Ok(Looked::Nothing);
             }
@@ -216,14 +222,16 @@ impl Database {
                 connection,
                 marked: false,
                 restored: false,
+                pool: None,
                 _lock: lock,
             })));
         }
-        let restored = inode != now;
+        let restored = meta.inode != now;
         if restored && make {
             return Err(StoreError::Restored { path: self.path.clone() });
         }
-        Ok(Looked::Session(Box::new(Session { connection, marked, restored, _lock: lock })))
+        let Meta { marked, pool, .. } = meta;
+        Ok(Looked::Session(Box::new(Session { connection, marked, restored, pool, _lock: lock })))
     }
 
     /// Takes the lock beside the database; `None` if it was removed while this call waited for it.
@@ -316,6 +324,16 @@ impl Database {
         fs::remove_file(self.beside("-spare")).is_ok()
     }
 
+    /// Gives the kept space up where there is hardly any other: what is freed then makes no room at once, but
+    /// must not leak.
+    pub(super) fn make_room(&self) {
+        let dir = self.path.parent().unwrap_or_else(|| Path::new("/"));
+        let free = rustix::fs::statvfs(dir).map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        if free.is_ok_and(|free| free < SPARE) {
+            self.use_spare();
+        }
+    }
+
     /// Takes the lock, and rolls back what a killed call has left.
     pub(crate) fn recover(&self) -> Result<(), StoreError> {
         let Some(_lock) = self.lock(false)? else { return Ok(()) };
@@ -396,7 +414,7 @@ impl Database {
         Ok((filled, aside))
     }
 
-    fn connect(&self, make: bool) -> rusqlite::Result<(Connection, String, i64, bool)> {
+    fn connect(&self, make: bool) -> rusqlite::Result<(Connection, Meta)> {
         let connection = connect(&self.path, false)?;
         match connection.execute_batch("BEGIN IMMEDIATE") {
             // A question can be answered where nothing can be written.
@@ -406,8 +424,12 @@ impl Database {
         // Not the header's word: a migration that was killed has been rolled back by now.
         let schema = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         schema::migrate(&connection, schema)?;
-        let (boot, inode, marked) = meta(&connection)?;
-        Ok((connection, boot, inode, marked))
+        let read = "SELECT boot, inode, marked, pool FROM meta";
+        let meta = connection.query_row(read, [], |row| {
+            let (boot, inode, marked, pool) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Meta { boot, inode, marked, pool })
+        })?;
+        Ok((connection, meta))
     }
 
     /// Drops what a former boot has left: its containers are gone.
@@ -421,7 +443,10 @@ impl Database {
             Rows { connection, network }.end_former_boot(now)?;
         }
         connection
-            .execute("UPDATE meta SET boot = ?1, inode = ?2, marked = 0", (&self.boot, inode))
+            .execute(
+                "UPDATE meta SET boot = ?1, inode = ?2, marked = 0, pool = NULL",
+                (&self.boot, inode),
+            )
             .map(|_| ())
     }
 

@@ -112,6 +112,7 @@ impl Importer<'_> {
                     addr: record.addr,
                     holder: &record.holder,
                     set: None,
+                    cni_network: None,
                     owner: &Owner::default(),
                     since: (*changed != u64::MAX).then_some(*changed),
                     boot: &self.database.boot,

@@ -4,7 +4,7 @@ A database of this node and boot, for all its networks.
 SQLite, one connection for each call: open, one transaction, close. What it costs does not depend on how much
 is held: the next free address is two or three seeks in a B-tree of free extents, an attachment's
 addresses are one in an index. `database` has what surrounds the file, `schema` the tables, `rows` the
-statements.
+statements, `seen` the decision; `pool` is the same for a node's part of cluster-wide pools.
 
 Rows belong to an IPAM instance, so that two IPAMs that serve one attachment never see each other's.
 */
@@ -12,19 +12,19 @@ Rows belong to an IPAM instance, so that two IPAMs that serve one attachment nev
 mod database;
 mod import;
 pub(crate) mod marker;
+mod pool;
 mod rows;
 mod schema;
+mod seen;
 mod sticky;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipam_core::addr::{Addr, Interval};
-use ipam_core::allocator::{
-    self, Choice, Held, Occupancy, Refusal, Request, Resting, Undecided, View, first_exhausted,
-};
-use ipam_core::identity::{Attachment, Holder, Instance, Network, PodInterface};
+use ipam_core::addr::Addr;
+use ipam_core::allocator::{Choice, Refusal, Request, Resting, Undecided, first_exhausted};
+use ipam_core::identity::{Attachment, Holder, Instance, Network};
 use ipam_core::layout::Layout;
 use ipam_core::range::RangeSet;
 use ipam_core::store::{Record, ReserveError, Store, Valid, theirs};
@@ -39,19 +39,16 @@ use crate::survey::Ended;
 
 pub use database::{Clock, Database};
 pub(crate) use database::{Header, connect, is_corrupt, meta, read_header, reason};
+pub(crate) use pool::{INSTANCE as POOLS, note_freed};
+pub use pool::{PoolLedger, PoolTx};
 pub(crate) use rows::{New, Rows, duration, find_network, holder, make_network};
 pub(crate) use schema::{Key, VERSION, signed};
 
 use database::Session;
 use import::Importer;
-use rows::{NetworkRow, milliseconds};
+use rows::NetworkRow;
+use seen::{Seen, WAKES, decide, wake};
 use sticky::Sticky;
-
-/// How many addresses end their rest in one go: what a call does for others stays small.
-const WAKE: usize = 256;
-
-/// How often that is repeated where everything else is taken.
-const WAKES: usize = 1024;
 
 /// Whose rows, and where they come from.
 #[derive(Clone, Debug)]
@@ -93,88 +90,6 @@ impl From<rusqlite::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
-    }
-}
-
-/// The network as one call sees it.
-struct Seen<'a> {
-    rows: Rows<'a>,
-    now: Moment,
-    cooldown: Duration,
-    /// What the pod of this call had last.
-    sticky: &'a [Addr],
-    /// The last answer about free space: from where, and what is next. Sets with many exclusions ask for
-    /// many small intervals in a row.
-    next: Option<(Addr, Option<Interval>)>,
-}
-
-impl Seen<'_> {
-    /// For how much longer an address rests that was freed then.
-    fn rest(&self, freed: Duration) -> Option<Duration> {
-        let rest = freed.saturating_add(self.cooldown).checked_sub(self.now.boot);
-        rest.filter(|rest| !rest.is_zero())
-    }
-
-    /// What is free from an address on.
-    fn free_from(&mut self, addr: Addr) -> rusqlite::Result<Option<Interval>> {
-        if let Some((from, next)) = self.next
-            && from.family() == addr.family()
-            && from <= addr
-        {
-            match next {
-                None => return Ok(None),
-                Some(next) if next.last() >= addr => {
-                    return Ok(Interval::new(next.first().max(addr), next.last()));
-                }
-                Some(_) => {}
-            }
-        }
-        let next = self.rows.free_from(addr)?;
-        self.next = Some((addr, next));
-        Ok(next)
-    }
-}
-
-impl View for Seen<'_> {
-    type Error = rusqlite::Error;
-
-    fn held(&mut self, attachment: &Attachment) -> rusqlite::Result<Vec<Held>> {
-        self.rows.held(attachment)
-    }
-
-    fn occupancy(&mut self, addr: Addr) -> rusqlite::Result<Occupancy> {
-        if self.rows.free_from(addr)?.is_some_and(|free| free.first() == addr) {
-            return Ok(Occupancy::Free);
-        }
-        Ok(match self.rows.freed(addr)? {
-            Some(freed) => self.rest(freed).map_or(Occupancy::Free, Occupancy::Cooling),
-            None => Occupancy::Held,
-        })
-    }
-
-    fn first_free(&mut self, interval: Interval) -> rusqlite::Result<Option<Addr>> {
-        let next = self.free_from(interval.first())?;
-        Ok(next.map(Interval::first).filter(|first| *first <= interval.last()))
-    }
-
-    fn last_reserved(&mut self, set: usize) -> rusqlite::Result<Option<Addr>> {
-        self.rows.mark(set)
-    }
-
-    fn remembered(&mut self, _: &PodInterface) -> rusqlite::Result<Vec<Addr>> {
-        Ok(self.sticky.to_vec())
-    }
-
-    fn resting(&mut self, set: &RangeSet) -> rusqlite::Result<Option<Resting>> {
-        let rests: Vec<Duration> = self
-            .rows
-            .resting()?
-            .into_iter()
-            .filter(|(addr, _)| set.range_of(*addr).is_some_and(|range| range.may_hand_out(*addr)))
-            .filter_map(|(_, freed)| self.rest(freed))
-            .collect();
-        // The longest resting comes first.
-        Ok(rests.first().map(|soonest| Resting { count: rests.len(), soonest: *soonest }))
     }
 }
 
@@ -290,7 +205,9 @@ impl SqliteStore {
         {
             return Err(Failure::Refused(Refusal::Pinned { pinned, now }));
         }
-        let choices = match decide(rows, &row, request, now, &sticky) {
+        let mut seen = Seen::new(rows, now, request.policy.cooldown);
+        seen.sticky = &sticky;
+        let choices = match decide(&row, request, seen) {
             Ok(choices) => choices,
             Err(Undecided::Refused { refusal, passed }) => {
                 if !passed.is_empty() {
@@ -350,6 +267,7 @@ impl SqliteStore {
                 addr: choice.addr,
                 holder: &holder,
                 set: Some(choice.set),
+                cni_network: None,
                 owner: request.owner,
                 since: Some(now.unix),
                 boot: &self.database.boot,
@@ -357,15 +275,12 @@ impl SqliteStore {
             rows.set_mark(choice.set, choice.addr)?;
         }
         let digest = signed(Layout::digest(request.sets, request.policy));
-        let cooldown = request.policy.cooldown;
         let pin = request.pin.or(row.pin);
         if row.digest != Some(digest) {
             let layout = Layout { sets: request.sets.to_vec(), policy: request.policy };
-            rows.connection.execute(
-                "UPDATE network SET digest = ?2, layout = ?3, cooldown = ?4, pin = ?5 WHERE id = ?1",
-                (row.id, digest, layout.to_json().to_string(), milliseconds(cooldown), pin),
-            )?;
-        } else if row.pin != pin {
+            rows.set_layout(&layout, digest)?;
+        }
+        if row.pin != pin {
             rows.connection.execute("UPDATE network SET pin = ?2 WHERE id = ?1", (row.id, pin))?;
         }
         Ok(())
@@ -450,8 +365,7 @@ impl SqliteStore {
         }
         if !stale.is_empty() {
             if rests && !row.resting {
-                rows.connection
-                    .execute("UPDATE network SET resting = 1 WHERE id = ?1", [row.id])?;
+                rows.set_resting()?;
             }
             if row.pin.is_some() {
                 rows.settle()?;
@@ -473,49 +387,6 @@ fn last_change(dir: &Path) -> Option<i64> {
     // What is there and no directory is an error of the import.
     let meta = std::fs::metadata(dir).ok()?;
     meta.ctime().checked_mul(1_000_000_000)?.checked_add(meta.ctime_nsec())
-}
-
-/// The decision, after what has rested for long enough is free again.
-fn decide(
-    rows: Rows<'_>,
-    row: &NetworkRow,
-    request: &Request<'_>,
-    now: Moment,
-    sticky: &[Addr],
-) -> Result<Vec<Choice>, Undecided<rusqlite::Error>> {
-    let cooldown = request.policy.cooldown;
-    for _ in 0..WAKES {
-        let more = wake(rows, row, cooldown, now).map_err(Undecided::View)?;
-        let mut seen = Seen { rows, now, cooldown, sticky, next: None };
-        match allocator::decide(request, &mut seen) {
-            Err(Undecided::Refused { refusal: Refusal::Exhausted { .. }, .. }) if more => {}
-            decided => return decided,
-        }
-    }
-    // More than the whole of a /14 rested, and nothing else is free.
-    allocator::decide(request, &mut Seen { rows, now, cooldown, sticky, next: None })
-}
-
-/// Frees addresses whose rest is over; tells whether there may be more of them.
-fn wake(
-    rows: Rows<'_>,
-    row: &NetworkRow,
-    cooldown: Duration,
-    now: Moment,
-) -> rusqlite::Result<bool> {
-    if !row.resting {
-        return Ok(false);
-    }
-    let Some(before) = now.boot.checked_sub(cooldown) else { return Ok(false) };
-    let woken = rows.wake_all(before, WAKE)?;
-    if woken == 0 {
-        rows.connection.execute(
-            "UPDATE network SET resting = EXISTS (SELECT 1 FROM resting WHERE network = ?1) \
-             WHERE id = ?1",
-            [rows.network],
-        )?;
-    }
-    Ok(woken == WAKE)
 }
 
 impl Store for SqliteStore {
@@ -603,7 +474,7 @@ impl Store for SqliteStore {
         let look = |rows: Rows<'_>, row: &NetworkRow| {
             for _ in 0..WAKES {
                 let more = wake(rows, row, cooldown, now)?;
-                let mut seen = Seen { rows, now, cooldown, sticky: &[], next: None };
+                let mut seen = Seen::new(rows, now, cooldown);
                 let exhausted = first_exhausted(sets, &mut seen)?;
                 if exhausted.is_none() || !more {
                     return Ok(exhausted);

@@ -6,7 +6,8 @@ use ipam_core::addr::{Addr, Family, Interval};
 use ipam_core::allocator::Held;
 use ipam_core::config::Owner;
 use ipam_core::extents::Extents;
-use ipam_core::identity::{Attachment, ContainerId, Holder, IfName};
+use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Network};
+use ipam_core::layout::Layout;
 use ipam_core::store::Record;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -54,7 +55,7 @@ pub(crate) fn duration(milliseconds: i64) -> Duration {
 }
 
 /// Seconds since 1970 as a column.
-fn seconds(unix: u64) -> i64 {
+pub(super) fn seconds(unix: u64) -> i64 {
     i64::try_from(unix).unwrap_or(i64::MAX)
 }
 
@@ -128,15 +129,18 @@ pub(crate) struct New<'a> {
     pub(crate) addr: Addr,
     pub(crate) holder: &'a Holder,
     pub(crate) set: Option<usize>,
+    /// The CNI network, where the rows are a pool's.
+    pub(crate) cni_network: Option<&'a str>,
     pub(crate) owner: &'a Owner,
     pub(crate) since: Option<u64>,
     pub(crate) boot: &'a str,
 }
 
 impl Rows<'_> {
-    /// Gives up everything that is held or rests: one extent for each family.
+    /// Gives up everything that is held or rests or is another's, and what etcd was to be told of it: one extent
+    /// for each family.
     pub(crate) fn free_everything(&self) -> rusqlite::Result<()> {
-        for table in ["free_extent", "allocation", "resting"] {
+        for table in ["free_extent", "allocation", "resting", "occupied", "outbox"] {
             self.connection
                 .execute(&format!("DELETE FROM {table} WHERE network = ?1"), [self.network])?;
         }
@@ -270,6 +274,27 @@ impl Rows<'_> {
         Ok(held)
     }
 
+    /// The same, of a pool: what the attachment of this CNI network holds.
+    pub(super) fn held_in(
+        &self,
+        cni_network: Option<&Network>,
+        attachment: &Attachment,
+    ) -> rusqlite::Result<Vec<Held>> {
+        let Some(cni_network) = cni_network else { return self.held(attachment) };
+        let mut statement = self.connection.prepare(
+            "SELECT addr FROM allocation INDEXED BY allocation_holder \
+             WHERE container = ?1 AND network = ?2 AND ifname = ?3 AND cni_network = ?4",
+        )?;
+        let (container, ifname) = (attachment.container.as_str(), attachment.ifname.as_str());
+        let mut held: Vec<Held> = statement
+            .query_map((container, self.network, ifname, cni_network.as_str()), |row| {
+                Ok(Held { addr: row.get::<_, Key>(0)?.0, by_container: false })
+            })?
+            .collect::<Result<_, _>>()?;
+        held.sort_unstable();
+        Ok(held)
+    }
+
     /// How many addresses are held.
     pub(crate) fn count(&self) -> rusqlite::Result<usize> {
         let count: i64 = self.connection.query_row(
@@ -316,7 +341,7 @@ impl Rows<'_> {
         )
     }
 
-    /// Makes the free space what allocations and resting addresses leave.
+    /// Makes the free space what allocations, resting addresses and those of others leave.
     pub(crate) fn mend_extents(&self) -> rusqlite::Result<()> {
         let id = [self.network];
         // An address that is held does not rest.
@@ -325,10 +350,17 @@ impl Rows<'_> {
              (SELECT addr FROM allocation WHERE network = ?1)",
             id,
         )?;
+        self.connection.execute(
+            "DELETE FROM occupied WHERE network = ?1 AND addr IN \
+             (SELECT addr FROM allocation WHERE network = ?1 \
+             UNION SELECT addr FROM resting WHERE network = ?1)",
+            id,
+        )?;
         self.connection.execute("DELETE FROM free_extent WHERE network = ?1", id)?;
         let mut statement = self.connection.prepare(
             "SELECT addr FROM allocation WHERE network = ?1 \
-             UNION SELECT addr FROM resting WHERE network = ?1",
+             UNION SELECT addr FROM resting WHERE network = ?1 \
+             UNION SELECT addr FROM occupied WHERE network = ?1",
         )?;
         let taken: Vec<Addr> = statement
             .query_map(id, |row| row.get::<_, Key>(0).map(|key| key.0))?
@@ -362,8 +394,8 @@ impl Rows<'_> {
         self.connection
             .execute(
                 "INSERT INTO allocation (network, addr, container, ifname, range_set, \
-                 pod_namespace, pod_name, pod_uid, since, boot) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 pod_namespace, pod_name, pod_uid, since, boot, cni_network) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 (
                     self.network,
                     Key(new.addr),
@@ -375,6 +407,7 @@ impl Rows<'_> {
                     &new.owner.uid,
                     new.since.map(seconds),
                     new.boot,
+                    new.cni_network,
                 ),
             )
             .map(|_| ())
@@ -420,9 +453,9 @@ impl Rows<'_> {
     fn remember(&self, addr: Addr, ended: Ended, now: Moment) -> rusqlite::Result<()> {
         self.connection.execute(
             "INSERT INTO history (network, addr, container, ifname, pod_namespace, pod_name, \
-             pod_uid, since, until, ended) \
+             pod_uid, since, until, ended, cni_network) \
              SELECT network, addr, container, ifname, pod_namespace, pod_name, pod_uid, since, \
-             ?3, ?4 FROM allocation WHERE network = ?1 AND addr = ?2",
+             ?3, ?4, cni_network FROM allocation WHERE network = ?1 AND addr = ?2",
             (self.network, Key(addr), seconds(now.unix), ended as u8),
         )?;
         self.trim_history()
@@ -439,9 +472,9 @@ impl Rows<'_> {
     pub(crate) fn end_former_boot(&self, now: Moment) -> rusqlite::Result<()> {
         self.connection.execute(
             "INSERT INTO history (network, addr, container, ifname, pod_namespace, pod_name, \
-             pod_uid, since, until, ended) \
+             pod_uid, since, until, ended, cni_network) \
              SELECT network, addr, container, ifname, pod_namespace, pod_name, pod_uid, since, \
-             ?2, ?3 FROM allocation WHERE network = ?1 ORDER BY addr LIMIT ?4",
+             ?2, ?3, cni_network FROM allocation WHERE network = ?1 ORDER BY addr LIMIT ?4",
             (self.network, seconds(now.unix), Ended::Reboot as u8, HISTORY),
         )?;
         self.trim_history()?;
@@ -524,6 +557,24 @@ impl Rows<'_> {
                  ON CONFLICT DO UPDATE SET addr = excluded.addr",
                 (self.network, set, Key(addr)),
             )
+            .map(|_| ())
+    }
+
+    /// Remembers what addresses were chosen from last.
+    pub(super) fn set_layout(&self, layout: &Layout, digest: i64) -> rusqlite::Result<()> {
+        let (text, cooldown) = (layout.to_json().to_string(), milliseconds(layout.policy.cooldown));
+        self.connection
+            .execute(
+                "UPDATE network SET digest = ?2, layout = ?3, cooldown = ?4 WHERE id = ?1",
+                (self.network, digest, text, cooldown),
+            )
+            .map(|_| ())
+    }
+
+    /// Notes that addresses rest.
+    pub(super) fn set_resting(&self) -> rusqlite::Result<()> {
+        self.connection
+            .execute("UPDATE network SET resting = 1 WHERE id = ?1", [self.network])
             .map(|_| ())
     }
 

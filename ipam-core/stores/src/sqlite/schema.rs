@@ -4,7 +4,8 @@ The tables.
 Free space is kept as intervals, as in `ipam_core::extents`, over each whole address family and not over
 the configured ranges: ranges change from call to call, and what is taken stays taken whatever they
 are. Each network begins with two free extents, all of IPv4 and all of IPv6; extents, allocations and
-resting addresses together are always exactly that.
+resting addresses together are always exactly that. A pool (`ipam_pool`) is a network, too: instance
+`etcd-pool`, name `<space>/<pool>`; there, addresses that are known to be another's are the fourth part.
 
 An address is a BLOB of its family (4 or 6) and its bytes in network order: SQLite compares BLOBs byte by
 byte, so the order is that of `Addr`.
@@ -19,10 +20,10 @@ pub(crate) const APPLICATION_ID: u32 = 0x506c_6174;
 
 /// How a database came to be what it is: schema version n is what the first n steps make. A step that was
 /// released never changes; another version is another step.
-const STEPS: [&str; 1] = [TABLES];
+const STEPS: [&str; 2] = [TABLES, POOLS];
 
 /// The newest schema that is known here.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The first step.
 const TABLES: &str = "
@@ -94,6 +95,35 @@ CREATE TABLE history (
 CREATE INDEX history_addr ON history (addr);
 ";
 
+/// The second step: what the allocations of a pool have besides, addresses that are another's, records in etcd
+/// that are behind, and what the node knows of etcd in this boot. Other IPAMs leave all of it empty.
+const POOLS: &str = "
+ALTER TABLE meta ADD COLUMN pool TEXT;
+ALTER TABLE allocation ADD COLUMN cni_network TEXT;
+ALTER TABLE allocation ADD COLUMN nonce TEXT;
+ALTER TABLE allocation ADD COLUMN revision INTEGER;
+ALTER TABLE allocation ADD COLUMN fence INTEGER;
+ALTER TABLE allocation ADD COLUMN borrowed INTEGER;
+ALTER TABLE history ADD COLUMN cni_network TEXT;
+CREATE TABLE occupied (
+    network INTEGER NOT NULL,
+    addr BLOB NOT NULL,
+    freed INTEGER,
+    PRIMARY KEY (network, addr)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+    network INTEGER NOT NULL,
+    addr BLOB NOT NULL,
+    base INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    fence INTEGER NOT NULL,
+    borrowed INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    PRIMARY KEY (network, addr)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Makes the tables in an empty database.
 pub(crate) fn create(connection: &Connection, boot: &str, inode: u64) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
@@ -121,6 +151,15 @@ fn take_steps(connection: &Connection, from: u32, steps: &[&str]) -> rusqlite::R
         connection.execute_batch(step)?;
     }
     connection.execute_batch(&format!("PRAGMA user_version = {}", steps.len()))
+}
+
+/// Makes the tables of the first version.
+#[cfg(test)]
+pub(super) fn create_first(connection: &Connection) {
+    let id = format!("BEGIN; PRAGMA application_id = {APPLICATION_ID}");
+    connection.execute_batch(&id).unwrap();
+    take_steps(connection, 0, &STEPS[..1]).unwrap();
+    connection.execute_batch("COMMIT").unwrap();
 }
 
 /// SQLite's integers are signed; what is stored is compared for equality only.

@@ -9,6 +9,8 @@ use ipam_core::addr::{Addr, Family, Interval};
 use ipam_core::config::Owner;
 use ipam_core::identity::{Holder, Instance, Network};
 use ipam_core::layout::Layout;
+use ipam_pool::ledger::Backlog;
+use ipam_pool::node::BootState;
 use rusqlite::{Connection, Row};
 
 use super::{
@@ -19,8 +21,8 @@ use crate::boot::{Moment, boot_id};
 use crate::error::StoreError;
 use crate::places::{Places, Remembered};
 use crate::sqlite::{
-    Database, Header, Key, New, Rows, VERSION, connect, duration, find_network, holder, is_corrupt,
-    make_network, meta, read_header, reason, signed,
+    Database, Header, Key, New, POOLS, Rows, VERSION, connect, duration, find_network, holder,
+    is_corrupt, make_network, meta, note_freed, read_header, reason, signed,
 };
 use crate::{StateDirs, error::Context};
 
@@ -118,6 +120,40 @@ pub(super) fn networks(
     }
 }
 
+/// What this boot knows of etcd.
+pub(super) fn contact(
+    survey: &Survey,
+    path: &Path,
+) -> Result<Option<(BootState, Backlog)>, StoreError> {
+    let at = survey.at(path);
+    match read_header(&at).context("open", &at)? {
+        Header::Ours(schema) if (2..=VERSION).contains(&schema) => {}
+        _ => return Ok(None),
+    }
+    let read = reading(survey, path, |connection| {
+        let (boot, ..) = meta(connection)?;
+        let text: Option<String> =
+            connection.query_row("SELECT pool FROM meta", [], |row| row.get(0))?;
+        let backlog = connection.query_row(
+            "SELECT count(*), coalesce(min(since), 0) FROM outbox",
+            [],
+            |row| {
+                let number = |value: i64| u64::try_from(value).unwrap_or_default();
+                Ok(Backlog { count: number(row.get(0)?), oldest: number(row.get(1)?) })
+            },
+        )?;
+        Ok((boot == boot_id(), text, backlog))
+    });
+    let (ours, text, backlog) = read?;
+    let known = text.filter(|_| ours).and_then(|text| serde_json::from_str(&text).ok());
+    Ok(known.map(|known| (known, backlog)))
+}
+
+/// The schema of a database that is only read, and so is as an older version may have left it.
+fn schema(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 fn read_networks(connection: &Connection, path: &Path) -> rusqlite::Result<Vec<NetworkState>> {
     let (boot, ..) = meta(connection)?;
     let ours = boot == boot_id();
@@ -179,10 +215,11 @@ fn read_network(
 }
 
 fn read_allocations(connection: &Connection, network: i64) -> rusqlite::Result<Vec<Allocation>> {
-    let mut statement = connection.prepare(
-        "SELECT addr, container, ifname, range_set, pod_namespace, pod_name, pod_uid, since \
-         FROM allocation WHERE network = ?1 ORDER BY addr",
-    )?;
+    let cni_network = if schema(connection)? < 2 { "NULL" } else { "cni_network" };
+    let mut statement = connection.prepare(&format!(
+        "SELECT addr, container, ifname, range_set, pod_namespace, pod_name, pod_uid, since, \
+         {cni_network} FROM allocation WHERE network = ?1 ORDER BY addr",
+    ))?;
     statement
         .query_map([network], |row| {
             let set: Option<i64> = row.get(3)?;
@@ -193,12 +230,25 @@ fn read_allocations(connection: &Connection, network: i64) -> rusqlite::Result<V
                 set: set.and_then(|set| usize::try_from(set).ok()),
                 owner: Owner { namespace: row.get(4)?, name: row.get(5)?, uid: row.get(6)? },
                 since: since.and_then(|since| u64::try_from(since).ok()),
+                cni_network: row
+                    .get::<_, Option<String>>(8)?
+                    .and_then(|name| Network::new(name).ok()),
             })
         })?
         .collect()
 }
 
-/// Free space, allocations and resting addresses are each family's whole space, each address once.
+/// The addresses of a pool that are known to be another node's.
+fn read_occupied(connection: &Connection, network: i64) -> rusqlite::Result<Vec<Addr>> {
+    if schema(connection)? < 2 {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare("SELECT addr FROM occupied WHERE network = ?1")?;
+    statement.query_map([network], |row| row.get::<_, Key>(0).map(|key| key.0))?.collect()
+}
+
+/// Free space, allocations, resting addresses and those of others are each family's whole space, each address
+/// once.
 fn extent_faults(
     connection: &Connection,
     network: i64,
@@ -212,6 +262,7 @@ fn extent_faults(
         .collect::<Result<_, _>>()?;
     parts.extend(allocations.iter().map(|allocation| (allocation.addr, allocation.addr)));
     parts.extend(resting.iter().map(|(addr, _)| (*addr, *addr)));
+    parts.extend(read_occupied(connection, network)?.into_iter().map(|addr| (addr, addr)));
     parts.sort_unstable();
     Ok([Family::V4, Family::V6]
         .into_iter()
@@ -331,6 +382,9 @@ pub(super) fn free(
             if !rows.is_still(seen.addr, &seen.holder, seen.since)? {
                 continue;
             }
+            if instance.as_str() == POOLS {
+                note_freed(rows, &row, seen.addr, now)?;
+            }
             rows.end(seen.addr, Ended::Collected, !row.cooldown.is_zero(), now)?;
             freed.push(seen.addr);
         }
@@ -409,6 +463,7 @@ fn write_network(
             addr: new.addr,
             holder: &new.holder,
             set: new.set,
+            cni_network: new.cni_network.as_ref().map(Network::as_str),
             owner: &new.owner,
             since: new.since,
             boot,

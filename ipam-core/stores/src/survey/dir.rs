@@ -68,6 +68,7 @@ fn state(path: PathBuf, seen: Seen) -> NetworkState {
             holder: record.holder,
             owner: Owner::default(),
             since: Some(record.since),
+            cni_network: None,
         })
         .collect();
     NetworkState {

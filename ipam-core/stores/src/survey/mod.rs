@@ -17,6 +17,8 @@ use ipam_core::addr::Addr;
 use ipam_core::config::Owner;
 use ipam_core::identity::{Holder, Instance, Network};
 use ipam_core::layout::Layout;
+use ipam_pool::ledger::Backlog;
+use ipam_pool::node::BootState;
 
 use crate::sqlite::marker::Marker;
 use crate::{DEFAULT_DATA_DIR, Places, Remembered, StateDirs, StoreError};
@@ -103,6 +105,15 @@ pub struct Allocation {
     pub owner: Owner,
     /// Since when, in seconds since 1970 by the clock of that moment.
     pub since: Option<u64>,
+    /// The CNI network, where that is not the network that this is an allocation of: several can use a pool.
+    pub cni_network: Option<Network>,
+}
+
+impl Allocation {
+    /// The CNI network that it is of; `network` is the name of what it was found in.
+    pub fn network<'a>(&'a self, network: &'a str) -> &'a str {
+        self.cni_network.as_ref().map_or(network, Network::as_str)
+    }
 }
 
 /// An address that was freed and is not handed out yet.
@@ -260,6 +271,19 @@ impl Survey {
             (&a.network, &a.instance, &a.place).cmp(&(&b.network, &b.instance, &b.place))
         });
         (networks, unseen)
+    }
+
+    /// What this boot knows of etcd, where a database has something out of cluster-wide pools.
+    ///
+    /// # Errors
+    /// If a database cannot be read.
+    pub fn contact(&self) -> Result<Option<(BootState, Backlog)>, StoreError> {
+        for path in self.databases.iter().filter(|path| self.at(path).exists()) {
+            if let Some(known) = database::contact(self, path)? {
+                return Ok(Some(known));
+            }
+        }
+        Ok(None)
     }
 
     /// Every database and whether it can be used.

@@ -10,6 +10,7 @@ use ipam_core::identity::Network;
 use ipam_stores::survey::NetworkState;
 use serde::Serialize;
 
+use super::cluster;
 use crate::configured;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::living::{Living, Sources};
@@ -25,6 +26,9 @@ use crate::problems::{Evidence, Fix, Problem, Severity, find, plain};
 pub(crate) struct Check {
     /// Looks at this network only.
     network: Option<String>,
+    /// Looks at the cluster-wide pools in etcd instead; with a name, at that space only.
+    #[arg(long)]
+    cluster: bool,
     /// Repairs what can be repaired without a doubt, after a question.
     #[arg(long)]
     fix: bool,
@@ -82,6 +86,11 @@ struct Look {
 
 impl Command for Check {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+        if self.cluster {
+            let ask = (self.fix && !self.yes, self.fix);
+            let space = self.network.as_deref().or(context.space.as_deref());
+            return cluster::check::run(context, space, ask, self.verbose, out);
+        }
         let spinner = people::spinner(context, "looking at the stores");
         let Look { networks, mut problems, notes } = self.look(context)?;
         spinner.finish_and_clear();

@@ -170,7 +170,7 @@ impl Gc {
                 }
                 _ => None,
             },
-            pod: pod_text(&living.owner_of(&state.network, held)),
+            pod: pod_text(&living.owner_of(held.network(&state.network), held)),
             why,
             holder: holder_text(&held.holder),
         };

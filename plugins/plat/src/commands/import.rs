@@ -11,6 +11,7 @@ use ipam_stores::DEFAULT_DATA_DIR;
 use ipam_stores::survey::{FaultKind, NetworkState, Place};
 use serde::Serialize;
 
+use super::cluster;
 use crate::configured;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::foreign::{self, Foreign};
@@ -22,7 +23,8 @@ use crate::problems::plain;
 /// Options of `plat import`.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The network.
+    /// The network; with --to-pool all networks of the document, unless one is named.
+    #[arg(required_unless_present = "to_pool", default_value = "", hide_default_value = true)]
     network: String,
     /// Whose state is taken over.
     #[arg(long, value_name = "KIND")]
@@ -39,6 +41,12 @@ pub(crate) struct Import {
     /// Takes over what belongs to this node only, as far as the document tells.
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
+    /// Takes the addresses over into this cluster-wide pool instead.
+    #[arg(long, value_name = "POOL", conflicts_with_all = ["into", "instance", "node"])]
+    to_pool: Option<String>,
+    /// Ends reservations of an earlier import that the document does not have any more.
+    #[arg(long, requires = "to_pool")]
+    prune: bool,
     /// Changes nothing, and tells what would be taken over.
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -86,6 +94,29 @@ struct Document {
 
 impl Command for Import {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+        if let Some(pool) = &self.to_pool {
+            let path = self.file()?;
+            let kind = match self.from {
+                Origin::Whereabouts => Foreign::Whereabouts,
+                Origin::Calico => Foreign::Calico,
+                Origin::HostLocal | Origin::Json => {
+                    return Err(Failure::new(
+                        "only whereabouts and Calico have addresses of a whole cluster",
+                        "leave --to-pool away to take them over on this node",
+                    ));
+                }
+            };
+            let network = Some(self.network.as_str()).filter(|network| !network.is_empty());
+            let wish = cluster::import::Wish {
+                kind,
+                path,
+                pool,
+                network,
+                dry_run: self.dry_run,
+                prune: self.prune,
+            };
+            return cluster::import::run(context, &wish, out);
+        }
         let document = if self.from == Origin::HostLocal {
             self.take_over(context)?
         } else {
@@ -119,11 +150,16 @@ impl Command for Import {
 }
 
 impl Import {
+    /// The file that the command line names.
+    fn file(&self) -> Result<&Path, Failure> {
+        self.path.as_deref().ok_or_else(|| {
+            Failure::new("nothing says where the state is", "give its file by --path FILE")
+        })
+    }
+
     /// State of others.
     fn read(&self, context: &Context) -> Result<NetworkState, Failure> {
-        let path = self.path.as_deref().ok_or_else(|| {
-            Failure::new("nothing says where the state is", "give its file by --path FILE")
-        })?;
+        let path = self.file()?;
         let mut state = match self.from {
             Origin::Json => read_json(path)?,
             Origin::Whereabouts => self.read_foreign(Foreign::Whereabouts, path)?,

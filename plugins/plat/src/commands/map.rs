@@ -7,6 +7,7 @@ use clap::Args;
 use ipam_stores::survey::NetworkState;
 use serde_json::{Value, json};
 
+use super::cluster;
 use super::status::origin;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::output::{self, whole};
@@ -17,8 +18,11 @@ use crate::usage::{Kind, NetworkUsage, Next, Run, parts, range_text, runs};
 /// Options of `plat map`.
 #[derive(Debug, Args)]
 pub(crate) struct Map {
-    /// The network.
+    /// The network; with --cluster the pool.
     network: String,
+    /// Draws the blocks of a pool of the whole cluster, each in the colour of its node.
+    #[arg(long, conflicts_with = "hilbert")]
+    cluster: bool,
     /// Draws into this file instead; `-` is standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     svg: Option<PathBuf>,
@@ -29,6 +33,9 @@ pub(crate) struct Map {
 
 impl Command for Map {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+        if self.cluster {
+            return cluster::map::run(context, &self.network, self.svg.as_deref(), out);
+        }
         let found = Found::of(context, Some(&self.network))?;
         let incomplete = found.complain();
         if let Some(file) = &self.svg {

@@ -1,5 +1,10 @@
 //! `plat node`.
 
+mod adopt;
+mod ls;
+mod remove;
+mod shared;
+
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,8 +23,14 @@ use crate::output;
 /// Commands of `plat node`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
-    /// Shows which index this node has for node-local, and where it comes from.
+    /// Lists the nodes of the cluster.
+    Ls(ls::Ls),
+    /// Shows a node of the cluster; without one, which index this node has for node-local, and where it comes from.
     Show(Show),
+    /// Removes a node from the cluster, and takes back what it holds.
+    Remove(remove::Remove),
+    /// Makes this installation the node that it was before it was installed anew, or a new one.
+    Adopt(adopt::Adopt),
     /// Moves a network to another node index, though it holds addresses of the former one.
     Repin(Repin),
 }
@@ -27,7 +38,10 @@ pub(crate) enum Node {
 impl Command for Node {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         match self {
+            Self::Ls(command) => command.run(context, out),
             Self::Show(command) => command.run(context, out),
+            Self::Remove(command) => command.run(context, out),
+            Self::Adopt(command) => command.run(context, out),
             Self::Repin(command) => command.run(context, out),
         }
     }
@@ -37,9 +51,12 @@ impl Command for Node {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 the index is known, 1 a network was made with another one, 2 it is not \
-                  known."
+                  known; of a node of the cluster: 0, 1 if it was removed, 3 if etcd cannot be read."
 )]
 pub(crate) struct Show {
+    /// A node of the cluster: its name, index or UUID.
+    #[arg(value_name = "NODE", conflicts_with = "conf")]
+    node: Option<String>,
     /// A configuration whose `index`, `hostname` and `cfgDir` count, too.
     #[arg(long, value_name = "CONF")]
     conf: Option<PathBuf>,
@@ -61,6 +78,9 @@ type Said = Result<Option<String>, String>;
 
 impl Command for Show {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+        if let Some(node) = &self.node {
+            return shared::show(context, out, node);
+        }
         let around = surroundings(context);
         let net = self.configuration(context)?;
         let wanted = node_local::wanted(&net).map_err(|problem| {

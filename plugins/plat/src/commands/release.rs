@@ -167,7 +167,8 @@ impl Release {
             (None, Some(container)) => container_of(&held.holder)
                 .is_some_and(|id| id.as_str().starts_with(container.as_str())),
             (None, None) => {
-                let Owner { namespace, name, .. } = living.owner_of(&state.network, held);
+                let Owner { namespace, name, .. } =
+                    living.owner_of(held.network(&state.network), held);
                 let of = namespace.zip(name);
                 of.is_some() && of == self.pod
             }
@@ -211,9 +212,9 @@ fn refuse_living(found: &[(&NetworkState, &Allocation)], living: &Living) -> Res
             Some(id) => format!("container {id}"),
             None => "somebody unknown".to_owned(),
         };
-        let pod = pod_text(&living.owner_of(&state.network, held));
+        let pod = pod_text(&living.owner_of(held.network(&state.network), held));
         let pod = pod.map_or_else(String::new, |pod| format!(", pod {pod}"));
-        let mut cached = living.cached_of(&state.network, &held.holder);
+        let mut cached = living.cached_of(held.network(&state.network), &held.holder);
         let path = cached.find_map(|entry| entry.path.as_deref().map(Path::display));
         let path = path
             .map(|path| format!(", namespace {path}"))
@@ -235,7 +236,7 @@ fn entry(state: &NetworkState, held: &Allocation, living: &Living) -> Entry {
         place: state.place.path().display().to_string(),
         address: held.addr.to_string(),
         container: container_of(&held.holder).map(ToString::to_string),
-        pod: pod_text(&living.owner_of(&state.network, held)),
+        pod: pod_text(&living.owner_of(held.network(&state.network), held)),
         holder: holder_text(&held.holder),
     }
 }

@@ -1,6 +1,7 @@
 //! `plat status`.
 
 mod document;
+mod pools;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,6 +9,8 @@ use std::path::PathBuf;
 use clap::Args;
 use ipam_stores::survey::{Fault, FaultKind, Health};
 
+use self::pools::Pools;
+use super::cluster;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::output::{self, Align, Colour, Columns, age, bar, count, escape, per_cent, span};
 use crate::picture;
@@ -24,6 +27,9 @@ use crate::usage::{NetworkUsage, Next, SetUsage, gravity};
 pub(crate) struct Status {
     /// Only this network.
     network: Option<String>,
+    /// Shows the pools of the whole cluster, its nodes, and the members of etcd; with a name, that pool only.
+    #[arg(long, conflicts_with = "svg")]
+    cluster: bool,
     /// Attention above this use, in per cent [default: 80].
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     warn: Option<u8>,
@@ -38,17 +44,26 @@ pub(crate) struct Status {
 impl Command for Status {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         let (warn, critical) = limits(self.warn, self.critical)?;
+        if self.cluster {
+            return cluster::status::run(context, self.network.as_deref(), warn, critical, out);
+        }
         let found = Found::of(context, self.network.as_deref())?;
         let report = Report::new(&found, warn, critical);
+        let pools = if self.network.is_none() { Pools::of(context)? } else { None };
+        let exit = report.exit().max(pools.as_ref().map_or(Exit::Fine, Pools::level));
         if let Some(file) = &self.svg {
             let svg = picture::status_svg(&report.pictured(), &found.gaps(), output::now());
             picture::write(file, &svg, out)?;
         } else if context.json {
-            output::json(out, &document::document(&report))?;
+            let document = document::document(&report);
+            output::json(out, &document::with_pools(document, pools.as_ref(), exit))?;
         } else {
             report.print(out, output::now(), context.colour)?;
+            if let Some(pools) = &pools {
+                pools.print(out, context.colour)?;
+            }
         }
-        Ok(report.exit())
+        Ok(exit)
     }
 }
 

@@ -11,6 +11,7 @@ use ipam_stores::survey::Allocation;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::cluster;
 use super::ls::{is_container, is_pod};
 use super::status::origin;
 use crate::context::{Command, Context, Exit, Failure};
@@ -25,10 +26,16 @@ pub(crate) struct Who {
     /// Addresses, pods (`NAMESPACE/NAME` or a name), container IDs or beginnings of one.
     #[arg(required = true, value_name = "ADDRESS|POD|CONTAINER")]
     whom: Vec<String>,
+    /// Looks at the whole cluster, as etcd knows it.
+    #[arg(long)]
+    cluster: bool,
 }
 
 impl Command for Who {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+        if self.cluster {
+            return cluster::who::run(context, &self.whom, out);
+        }
         let found = Found::all(context);
         let incomplete = found.complain();
         let answers: Vec<Answer<'_>> = self
@@ -197,6 +204,9 @@ impl Held<'_> {
         writeln!(out, "{} is held", allocation.addr)?;
         let mut line = |what: &str, text: &str| writeln!(out, "  {what:<10} {}", escape(text));
         line("network", &format!("{} {}", self.shown.state.network, origin(self.shown)))?;
+        if let Some(network) = &self.allocation.cni_network {
+            line("CNI name", network.as_str())?;
+        }
         match self.set() {
             Some((_, set)) => line("ranges", &ranges_text(set))?,
             None if self.shown.layout.is_some() => line("ranges", "outside of all of them")?,

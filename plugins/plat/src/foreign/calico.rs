@@ -92,6 +92,9 @@ fn block(name: &str, block: &Value, node: Option<&str>, gathered: &mut Gathered)
         if node.is_some() && on != node {
             continue;
         }
+        if let Some(on) = on {
+            gathered.nodes.insert(addr, on.to_owned());
+        }
         let handle = filled(attribute, "handle_id").unwrap_or_default();
         let Some((network, container)) = pod_of(&handle) else {
             let what = filled(secondary, "type").unwrap_or(handle);
@@ -99,6 +102,7 @@ fn block(name: &str, block: &Value, node: Option<&str>, gathered: &mut Gathered)
                 "block {name}: {addr} ({what:?}) is of no pod; it stays held by nobody known"
             ));
             gathered.add(NETWORK, unknown(addr));
+            gathered.uses.insert(addr, what);
             continue;
         };
         let allocation = Allocation {
@@ -111,6 +115,7 @@ fn block(name: &str, block: &Value, node: Option<&str>, gathered: &mut Gathered)
                 uid: None,
             },
             since: filled(secondary, "timestamp").and_then(|text| seconds(&text)),
+            cni_network: None,
         };
         gathered.add(network.as_str(), allocation);
     }

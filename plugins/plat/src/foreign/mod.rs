@@ -8,6 +8,7 @@ be understood is kept, held by nobody known: it must not be given out again.
 
 mod calico;
 mod whereabouts;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,6 +49,12 @@ impl Foreign {
 pub(crate) struct Found {
     /// The networks, by name. Their place is the kind of their origin, and no place on this node.
     pub(crate) networks: Vec<NetworkState>,
+    /// On which node an address is, as far as the document tells.
+    pub(crate) nodes: BTreeMap<Addr, String>,
+    /// What an address is for that no pod has.
+    pub(crate) uses: BTreeMap<Addr, String>,
+    /// Addresses that are reserved besides those of the networks: of whereabouts, for all of its pools.
+    pub(crate) reserved: BTreeMap<Addr, Allocation>,
     /// What was skipped or is odd, a sentence each.
     pub(crate) skipped: Vec<String>,
 }
@@ -59,17 +66,19 @@ pub(crate) struct Found {
 /// If it is not what the other IPAM's tools print.
 pub(crate) fn read(kind: Foreign, text: &str, node: Option<&str>) -> Result<Found, Failure> {
     let advice = format!("what this prints: {}", kind.command());
-    let values: Result<Vec<Value>, serde_json::Error> =
-        serde_json::Deserializer::from_str(text).into_iter::<Value>().collect();
-    let values = values.map_err(|error| {
-        let yaml = text.lines().any(|line| line.starts_with("apiVersion:"));
-        let message = if yaml {
-            "the document is YAML; only JSON is read here".to_owned()
-        } else {
-            format!("the document is no JSON: {error}")
-        };
-        Failure::new(message, advice.clone())
-    })?;
+    let values = if text.lines().any(|line| line.starts_with("apiVersion:")) {
+        yaml::read(text).map_err(|(line, why)| {
+            let message = format!("line {line} of the document: {why}");
+            Failure::new(message, format!("with -o json it is read whatever it holds; {advice}"))
+        })?
+    } else {
+        serde_json::Deserializer::from_str(text)
+            .into_iter::<Value>()
+            .collect::<Result<Vec<Value>, serde_json::Error>>()
+            .map_err(|error| {
+                Failure::new(format!("the document is no JSON: {error}"), advice.clone())
+            })?
+    };
     let mut items = Vec::new();
     for value in values {
         spread(value, &mut items);
@@ -114,6 +123,9 @@ fn spread(value: Value, items: &mut Vec<Value>) {
 #[derive(Debug, Default)]
 struct Gathered {
     networks: BTreeMap<String, BTreeMap<Addr, Allocation>>,
+    nodes: BTreeMap<Addr, String>,
+    uses: BTreeMap<Addr, String>,
+    reserved: BTreeMap<Addr, Allocation>,
     skipped: Vec<String>,
 }
 
@@ -162,13 +174,26 @@ impl Gathered {
             shared: false,
             faults: Vec::new(),
         });
-        Found { networks: networks.collect(), skipped: self.skipped }
+        Found {
+            networks: networks.collect(),
+            nodes: self.nodes,
+            uses: self.uses,
+            reserved: self.reserved,
+            skipped: self.skipped,
+        }
     }
 }
 
 /// An address that is held by nobody known.
 fn unknown(addr: Addr) -> Allocation {
-    Allocation { addr, holder: Holder::Unknown, set: None, owner: Owner::default(), since: None }
+    Allocation {
+        addr,
+        holder: Holder::Unknown,
+        set: None,
+        owner: Owner::default(),
+        since: None,
+        cni_network: None,
+    }
 }
 
 /// A network and its nth address, counted from the address as written.

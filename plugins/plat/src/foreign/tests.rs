@@ -106,7 +106,7 @@ fn etcds_answer_is_read() {
 #[test]
 fn other_documents_are_refused() {
     for (kind, text, message) in [
-        (Foreign::Whereabouts, "apiVersion: v1\nitems: []\n", "YAML"),
+        (Foreign::Whereabouts, "apiVersion: v1\nitems: &a []\n", "line 2"),
         (Foreign::Whereabouts, "{", "no JSON"),
         (Foreign::Whereabouts, &blocks().to_string(), "no IPPool"),
         (Foreign::Calico, POOLS, "no IPAM block"),

@@ -1,12 +1,15 @@
 /*!
-IPPool resources of whereabouts 0.4 to 0.9.
+IPPool and OverlappingRangeIPReservation resources of whereabouts 0.4 to 0.9.
 
 `spec.range` is the network, `spec.allocations` a map from the offset of an address to `{"id": container ID,
 "podref": "namespace/name", "ifname"}`; podref and ifname are missing in old ones. The name of a pool is
 `[NETWORK-][NODE-]RANGE`, the range with `-` in place of `/` and `:`.
+
+A reservation has `spec.containerid`, `spec.podref` and `spec.ifname`; its name is `[NETWORK-]ADDRESS`, with `-` in
+place of `:`. It is written beside the pool and may be there without a record in one.
 */
 
-use ipam_core::addr::Cidr;
+use ipam_core::addr::{Addr, Cidr};
 use ipam_core::config::Owner;
 use ipam_core::identity::{Attachment, ContainerId, Holder, IfName};
 use ipam_stores::survey::Allocation;
@@ -20,6 +23,20 @@ pub(super) fn read(items: &[Value], node: Option<&str>, gathered: &mut Gathered)
     let mut known = 0;
     for item in items {
         let spec = entry(item, "spec");
+        if let (Some(spec), Some("OverlappingRangeIPReservation")) = (spec, text_of(item, "kind")) {
+            known += 1;
+            let name = name_of(item);
+            let Some(addr) = reserved(name) else {
+                gathered.skip(format!("reservation {name}: no address in its name; skipped"));
+                continue;
+            };
+            let (holder, owner) = (holder(spec), owner(spec));
+            gathered.reserved.insert(
+                addr,
+                Allocation { addr, holder, set: None, owner, since: None, cni_network: None },
+            );
+            continue;
+        }
         let (Some(spec), true) = (spec, text_of(item, "kind").is_none_or(|kind| kind == "IPPool"))
         else {
             continue;
@@ -54,15 +71,32 @@ pub(super) fn read(items: &[Value], node: Option<&str>, gathered: &mut Gathered)
                 ));
             }
             let owner = owner(record);
-            let allocation = Allocation { addr, holder, set: None, owner, since: None };
+            let allocation =
+                Allocation { addr, holder, set: None, owner, since: None, cni_network: None };
             gathered.add(&network, allocation);
         }
     }
     known
 }
 
+/// The address at the end of a reservation's name.
+fn reserved(name: &str) -> Option<Addr> {
+    let parts: Vec<&str> = name.split('-').collect();
+    if let Some(addr) = parts.last().and_then(|last| Addr::parse(last)) {
+        return Some(addr);
+    }
+    // An IPv6 address has at most eight parts; what comes before is the network's name. The longest that is
+    // an address is meant.
+    let first = parts.len().saturating_sub(8);
+    (first..parts.len())
+        .filter_map(|from| parts.get(from..))
+        .find_map(|parts| Addr::parse(&parts.join(":")))
+}
+
 fn holder(record: &Value) -> Holder {
-    let id = filled(record, "id").and_then(|id| ContainerId::new(id).ok());
+    let id = filled(record, "id")
+        .or_else(|| filled(record, "containerid"))
+        .and_then(|id| ContainerId::new(id).ok());
     let ifname = filled(record, "ifname").and_then(|name| IfName::new(name).ok());
     match (id, ifname) {
         (Some(container), Some(ifname)) => Holder::Attachment(Attachment { container, ifname }),
@@ -97,6 +131,21 @@ fn network_of(pool: &str, range: &str, node: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reservations_name_their_address() {
+        for (name, addr) in [
+            ("10.0.0.7", Some("10.0.0.7")),
+            ("lan-10.0.0.7", Some("10.0.0.7")),
+            ("fd00--7", Some("fd00::7")),
+            ("lan-fd00--7", Some("fd00::7")),
+            ("--7", Some("::7")),
+            ("lan", None),
+            ("", None),
+        ] {
+            assert_eq!(reserved(name), addr.and_then(Addr::parse), "{name}");
+        }
+    }
 
     #[test]
     fn pools_name_their_network() {

@@ -17,6 +17,7 @@ use ipam_core::identity::{Attachment, ContainerId, IfName};
 use serde_json::Value;
 
 use super::spaces::{self, At};
+use crate::cluster::DEFAULT_SPACE;
 use crate::encoded;
 
 /// The largest file that is read, in bytes: a configuration and a result have some kilobytes.
@@ -54,6 +55,8 @@ pub(crate) struct IpamSection {
     pub(crate) data_dir: Option<PathBuf>,
     /// `shared`: other nodes use the dataDir, too.
     pub(crate) shared: bool,
+    /// `space` and `pool` of etcd-pool: what its rows are filed under, `default/pods`.
+    pub(crate) pool: Option<String>,
 }
 
 /// Reads every file of the directories. A directory that is not there is none; a file that cannot be read or
@@ -150,6 +153,14 @@ fn owner(args: Option<&Value>) -> Owner {
     }
 }
 
+/// The pool that a section names, or describes.
+fn pool(ipam: &Value) -> Option<String> {
+    let pool = ipam.get("pool")?;
+    let name = pool.as_str().or_else(|| pool.get("name")?.as_str())?;
+    let space = ipam.get("space").and_then(Value::as_str).unwrap_or(DEFAULT_SPACE);
+    Some(format!("{space}/{name}"))
+}
+
 /// The IPAM sections of a configuration or a list.
 fn sections(config: &Value) -> Vec<IpamSection> {
     let list = config.get("plugins").and_then(Value::as_array);
@@ -163,6 +174,7 @@ fn sections(config: &Value) -> Vec<IpamSection> {
             database: string("database").map(PathBuf::from),
             data_dir: string("dataDir").map(PathBuf::from),
             shared: ipam.get("shared").and_then(Value::as_bool).unwrap_or_default(),
+            pool: pool(ipam),
         })
     };
     plugins.iter().filter_map(section).collect()

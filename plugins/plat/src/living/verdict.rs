@@ -49,7 +49,10 @@ pub(crate) fn trusted_for(
     let knows = |knows: &dyn Fn(&Allocation) -> bool| named || state.allocations.iter().any(knows);
     let listed = living.valid.as_ref().is_some_and(|list| match &list.network {
         // A configuration speaks for its own network and for no other.
-        Some(network) => *network == state.network,
+        Some(network) => {
+            *network == state.network
+                || state.allocations.iter().any(|held| held.network("") == network)
+        }
         None => knows(&|allocation| {
             container_of(&allocation.holder).is_some() && list.has(&allocation.holder)
         }),
@@ -75,6 +78,7 @@ pub(crate) fn verdict(
     living: &Living,
     trusted: Trusted,
 ) -> Verdict {
+    let network = allocation.network(network);
     let container = container_of(&allocation.holder);
     let told = container.and_then(|id| living.cri.as_ref()?.containers.get(id.as_str()));
     let pod = told.and_then(|seen| pod_text(&seen.owner));
@@ -112,7 +116,10 @@ pub(crate) fn verdict(
             At::Untold => unclear = Some("the runtime's cache does not name its namespace".into()),
         }
     }
-    if trusted.valid {
+    // Of what several networks share, a list speaks for its own part.
+    let speaks = allocation.cni_network.is_none()
+        || living.valid.as_ref().is_some_and(|list| list.network.as_deref() == Some(network));
+    if trusted.valid && speaks {
         return Verdict::Gone("it is not in the list".to_owned());
     }
     match (told, pod) {
@@ -215,6 +222,7 @@ mod tests {
             set: None,
             owner: Owner::default(),
             since: Some(1000),
+            cni_network: None,
         }
     }
 

@@ -5,6 +5,7 @@ Networks as pictures: characters for a terminal, SVG for everything else.
 draw them, `status` draws how full networks are, and `svg` is the language of the latter two.
 */
 
+mod cluster;
 mod file;
 mod hilbert;
 mod map;
@@ -20,6 +21,7 @@ use crate::output::escape;
 use crate::shown::Shown;
 use crate::usage::NetworkUsage;
 
+pub(crate) use cluster::{Territory, cluster_svg, print_cluster};
 pub(crate) use file::write;
 pub(crate) use map::map_svg;
 pub(crate) use status::{Pictured, status_svg};

@@ -5,13 +5,16 @@ use std::path::Path;
 
 use ipam_core::addr::Addr;
 use ipam_core::config::{Owner, StoreKind};
-use ipam_core::identity::{Holder, Instance};
+use ipam_core::identity::{Holder, Instance, Network};
 use ipam_stores::survey::{Allocation, Health, NetworkState, Place};
 
 use super::living::Databases;
 use super::{Evidence, Fix, Problem, Severity};
 use crate::living::cache::Cached;
 use crate::living::verdict::{Trusted, Verdict, verdict};
+
+/// The plugin whose rows are filed under pools.
+const POOLS: &str = "etcd-pool";
 
 /// The problems of the databases.
 pub(super) fn of(evidence: &Evidence<'_>) -> Vec<Problem> {
@@ -91,6 +94,11 @@ fn content(evidence: &Evidence<'_>, path: &Path) -> Vec<NetworkState> {
             continue;
         };
         let Ok(instance) = Instance::new(plugin) else { continue };
+        // Rows of pools are filed under the pool, and name the CNI network.
+        let pool = entry.ipams.iter().find(|ipam| ipam.plugin == plugin);
+        let pool = pool.filter(|ipam| ipam.plugin == POOLS).and_then(|ipam| ipam.pool.clone());
+        let cni_network = pool.as_ref().and_then(|_| Network::new(entry.network.as_str()).ok());
+        let network = pool.unwrap_or_else(|| entry.network.clone());
         for addr in &entry.addrs {
             let allocation = Allocation {
                 addr: *addr,
@@ -98,13 +106,14 @@ fn content(evidence: &Evidence<'_>, path: &Path) -> Vec<NetworkState> {
                 set: None,
                 owner: entry.owner.clone(),
                 since: Some(evidence.now),
+                cni_network: cni_network.clone(),
             };
             let gone = verdict(&entry.network, &allocation, evidence.living, trusted);
             let elsewhere = in_directories.contains(&(entry.network.as_str(), *addr));
             if elsewhere || matches!(gone, Verdict::Gone(_)) {
                 continue;
             }
-            let held = networks.entry((entry.network.clone(), instance.clone())).or_default();
+            let held = networks.entry((network.clone(), instance.clone())).or_default();
             // Of two that claim one address, the one whose namespace has it.
             let known = held.get(addr).map(|known| &known.holder);
             if known.is_none()
@@ -119,7 +128,14 @@ fn content(evidence: &Evidence<'_>, path: &Path) -> Vec<NetworkState> {
         let held = networks.entry(key).or_default();
         if !elsewhere && !held.contains_key(&addr) {
             let (holder, since) = (Holder::Unknown, Some(evidence.now));
-            let allocation = Allocation { addr, holder, set: None, owner: Owner::default(), since };
+            let allocation = Allocation {
+                addr,
+                holder,
+                set: None,
+                owner: Owner::default(),
+                since,
+                cni_network: None,
+            };
             held.insert(addr, allocation);
         }
     }

@@ -52,7 +52,7 @@ pub(super) fn leaks(evidence: &Evidence<'_>, state: &NetworkState) -> Vec<Proble
             )),
             (true, false, false) => Fix::Free(held.clone()),
         };
-        let pod = pod_text(&living.owner_of(&state.network, held));
+        let pod = pod_text(&living.owner_of(held.network(&state.network), held));
         let pod = pod.map_or_else(String::new, |pod| format!(", pod {pod}"));
         let what = if gone {
             format!("{}{pod} holds {} and is gone", holder_text(&held.holder), held.addr)
@@ -82,7 +82,7 @@ fn doubtful(
 ) -> Option<Problem> {
     let living = evidence.living;
     let space = living.spaces.using(held.addr).first()?;
-    let mut cached = living.cached_of(&state.network, &held.holder).peekable();
+    let mut cached = living.cached_of(held.network(&state.network), &held.holder).peekable();
     cached.peek()?;
     let told =
         container_of(&held.holder).and_then(|id| living.cri.as_ref()?.containers.get(id.as_str()));
@@ -106,7 +106,8 @@ pub(super) fn unrecorded(evidence: &Evidence<'_>) -> Vec<Problem> {
     let mut held: HashMap<(&str, Addr), Vec<&Holder>> = HashMap::new();
     for state in evidence.networks {
         for allocation in &state.allocations {
-            held.entry((&state.network, allocation.addr)).or_default().push(&allocation.holder);
+            let network = allocation.network(&state.network);
+            held.entry((network, allocation.addr)).or_default().push(&allocation.holder);
         }
     }
     let databases = Databases::new(evidence);
@@ -174,6 +175,7 @@ fn of_entry(
             set: None,
             owner: entry.owner.clone(),
             since: Some(evidence.now),
+            cni_network: None,
         }),
     };
     Problem {

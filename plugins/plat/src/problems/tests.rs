@@ -31,6 +31,7 @@ fn allocation(id: &str, text: &str) -> Allocation {
         set: None,
         owner: Owner::default(),
         since: Some(1000),
+        cni_network: None,
     }
 }
 

@@ -12,6 +12,9 @@ use crate::output::instant;
 pub(crate) struct Record<'a> {
     address: String,
     network: &'a str,
+    /// The CNI network, where that is another: several can use a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cni_network: Option<&'a str>,
     instance: Option<&'a str>,
     store: &'static str,
     path: String,
@@ -31,6 +34,7 @@ impl<'a> Record<'a> {
         Self {
             address: allocation.addr.to_string(),
             network: &state.network,
+            cni_network: allocation.cni_network.as_ref().map(|network| network.as_str()),
             instance: state.instance.as_ref().map(|instance| instance.as_str()),
             store: state.place.kind(),
             path: state.place.path().to_string_lossy().into_owned(),

@@ -54,6 +54,7 @@ pub(crate) fn allocation(text: &str, n: u64, since: u64) -> Allocation {
             uid: None,
         },
         since: Some(since),
+        cni_network: None,
     }
 }
 

@@ -332,6 +332,7 @@ fn filled(count: u32) -> NetworkState {
                 set: None,
                 owner: Owner::default(),
                 since: Some(1_000_000 + u64::from(n)),
+                cni_network: None,
             })
             .collect(),
         cooling: Vec::new(),

@@ -3,7 +3,7 @@
 use ipam_stores::survey::FaultKind;
 use serde_json::{Value, json};
 
-use super::{NetworkReport, Report};
+use super::{NetworkReport, Pools, Report};
 use crate::context::Exit;
 use crate::output::{instant, scaled, whole};
 use crate::shown::{about, health_word};
@@ -43,6 +43,15 @@ pub(super) fn document(report: &Report<'_>) -> Value {
         "networks": report.networks.iter().map(network).collect::<Vec<Value>>(),
         "unseen": unseen,
     })
+}
+
+/// The same with what the node knows of etcd.
+pub(super) fn with_pools(mut document: Value, pools: Option<&Pools>, exit: Exit) -> Value {
+    if let (Some(object), Some(pools)) = (document.as_object_mut(), pools) {
+        object.insert("status".to_owned(), status_word(exit).into());
+        object.insert("etcd".to_owned(), pools.document());
+    }
+    document
 }
 
 /// The word for an exit status.

@@ -1,0 +1,184 @@
+//! The CNI operations.
+
+mod add;
+mod check;
+mod status;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use cni::{About, Added, Call, Error, Plugin};
+use host_local::call::{attachment, database_path, network, state_dirs, valid_attachments};
+use host_local::errors::store_error;
+use host_local::{config_error, resolv_conf};
+use ipam_core::config::Place;
+use ipam_pool::ops;
+use ipam_stores::PoolLedger;
+
+use crate::client::Connection;
+use crate::config::{Config, ETCD_VARIABLE, etcd_file};
+use crate::errors::etcd_error;
+use crate::flusher::{self, Start};
+use crate::home;
+use crate::identity::now;
+
+/// For how long an ADD may wait for etcd.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// The plugin.
+#[derive(Debug, Default)]
+pub struct EtcdPool {
+    /// What is to be written to etcd after the answer.
+    start: Rc<RefCell<Option<Start>>>,
+}
+
+impl EtcdPool {
+    /// Starts what writes to etcd behind this call, if there is anything to write.
+    pub fn start_flusher(&self) {
+        if let Some(start) = self.start.take() {
+            start.start();
+        }
+    }
+
+    /// Something may be left to write: after the answer.
+    fn flush(&self, call: &Call, database: &Path, connection: Option<&Connection>) {
+        *self.start.borrow_mut() = Some(start(call, database, connection));
+    }
+
+    /// The same where something was left before and could not be written.
+    fn flush_leftover(&self, call: &Call, database: &Path, connection: Option<&Connection>) {
+        if flusher::is_failing(&state_dirs(&call.environment).volatile) {
+            self.flush(call, database, connection);
+        }
+    }
+}
+
+impl Plugin for EtcdPool {
+    fn about(&self) -> About {
+        About { name: "etcd-pool", version: env!("CARGO_PKG_VERSION") }
+    }
+
+    fn add(&self, call: &Call) -> Result<Added, Error> {
+        let config = parse(call)?;
+        for warning in &config.warnings {
+            call.warn(warning);
+        }
+        let dns = match &config.resolv_conf {
+            Some(path) => resolv_conf::read(path)?,
+            None => cni::Dns::default(),
+        };
+        let connection = connection(call, &config)?;
+        let database = database_path(call, &config.place);
+        let (given, done) = add::add(call, &config, &connection, &database, dns)?;
+        if config.flush {
+            // Not where it is the file's: that may say something else by then.
+            let own = config.etcd.as_ref();
+            if done.flush {
+                self.flush(call, &database, own);
+            } else {
+                self.flush_leftover(call, &database, own);
+            }
+            let (slot, wanted) = (Rc::clone(&self.start), start(call, &database, own));
+            let undo = Box::new(move || {
+                (given.undo)();
+                *slot.borrow_mut() = Some(wanted);
+            });
+            return Ok(Added { result: given.result, undo });
+        }
+        Ok(given)
+    }
+
+    fn del(&self, call: &Call) -> Result<(), Error> {
+        let (place, warnings) = Place::parse(&call.config);
+        for warning in &warnings {
+            call.warn(warning);
+        }
+        let (attachment, network) = (attachment(call)?, network(call)?);
+        let (flush, own) = leftover(call);
+        let (databases, mut failure) = home::databases(call, &place)?;
+        let mut last = None;
+        for database in &databases {
+            let mut ledger = home::ledger(call, database, place.lock_timeout).lenient();
+            match ops::release(&mut ledger, now(), None, &network, &attachment) {
+                Ok(freed) if freed.is_empty() => {}
+                Ok(_) => last = Some(database),
+                Err(error) => {
+                    failure.get_or_insert(store_error(&error));
+                }
+            }
+            warn_all(call, &mut ledger);
+            ledger.forget_if_gone(&network);
+        }
+        match last {
+            _ if !flush => {}
+            Some(database) => self.flush(call, database, own.as_ref()),
+            None => self.flush_leftover(call, &database_path(call, &place), own.as_ref()),
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn check(&self, call: &Call) -> Result<(), Error> {
+        check::check(self.about().name, call, &parse(call)?)
+    }
+
+    fn gc(&self, call: &Call) -> Result<(), Error> {
+        let Some(valid) = valid_attachments(&call.config)? else { return Ok(()) };
+        let (place, _) = Place::parse(&call.config);
+        let (flush, own) = leftover(call);
+        let database = database_path(call, &place);
+        let mut ledger = home::ledger(call, &database, place.lock_timeout);
+        let freed = ops::retain(&mut ledger, now(), None, &network(call)?, &valid);
+        warn_all(call, &mut ledger);
+        let freed = freed.map_err(|e| store_error(&e))?;
+        if flush && !freed.is_empty() {
+            self.flush(call, &database, own.as_ref());
+        } else if flush {
+            self.flush_leftover(call, &database, own.as_ref());
+        }
+        Ok(())
+    }
+
+    fn status(&self, call: &Call) -> Result<(), Error> {
+        let config = parse(call)?;
+        let ready = status::status(call, &config);
+        if config.flush {
+            let database = database_path(call, &config.place);
+            self.flush_leftover(call, &database, config.etcd.as_ref());
+        }
+        ready
+    }
+}
+
+fn start(call: &Call, database: &Path, connection: Option<&Connection>) -> Start {
+    Start::new(&state_dirs(&call.environment).volatile, database, connection)
+}
+
+fn parse(call: &Call) -> Result<Config, Error> {
+    Config::parse(&call.config, call.args()).map_err(|e| config_error(&e))
+}
+
+/// Whether a call that needs no configuration may start what writes to etcd, and where its configuration
+/// says that etcd is.
+fn leftover(call: &Call) -> (bool, Option<Connection>) {
+    let ipam = call.config.get("ipam");
+    let of = |key: &str| ipam.and_then(|ipam| ipam.get(key));
+    let flush = of("flush").and_then(serde_json::Value::as_bool);
+    (flush.unwrap_or(true), of("etcd").and_then(|etcd| Connection::parse(etcd).ok()))
+}
+
+/// Where etcd is: what the configuration says, else the node's file.
+fn connection(call: &Call, config: &Config) -> Result<Connection, Error> {
+    match &config.etcd {
+        Some(connection) => Ok(connection.clone()),
+        None => Connection::read(&etcd_file(call.environment.value(ETCD_VARIABLE)))
+            .map_err(|e| etcd_error(&e)),
+    }
+}
+
+fn warn_all(call: &Call, ledger: &mut PoolLedger) {
+    for warning in ledger.take_warnings() {
+        call.warn(&warning);
+    }
+}
