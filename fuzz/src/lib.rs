@@ -11,6 +11,7 @@ mod cni_args;
 mod config;
 mod host_name;
 mod json;
+mod pool;
 mod ranges;
 mod reservation;
 mod template;
@@ -19,6 +20,7 @@ mod vpp_api;
 pub use cni_args::cni_args;
 pub use config::config;
 pub use host_name::host_name;
+pub use pool::pool;
 pub use reservation::reservation;
 pub use template::template;
 pub use vpp_api::vpp_api;
@@ -40,4 +42,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "template", check: template },
     Target { name: "host_name", check: host_name },
     Target { name: "vpp_api", check: vpp_api },
+    Target { name: "pool", check: pool },
 ];

@@ -269,6 +269,17 @@ impl Join {
         Ok(Some(meta))
     }
 
+    /// What the first node writes.
+    fn first_meta(&self) -> Meta {
+        Meta {
+            schema: SCHEMA,
+            min_reader: SCHEMA,
+            min_writer: SCHEMA,
+            cluster: format!("{:016x}", self.facts.random),
+            ..Meta::default()
+        }
+    }
+
     /// A number that no node has: the lowest; after a conflict one of the next few.
     fn gap(&self, taken: &[Kv]) -> u32 {
         let taken: std::collections::BTreeSet<u32> = taken
@@ -349,13 +360,7 @@ impl Join {
             txn.then.push(Op::put(index, uuid.as_bytes()));
         }
         if meta.is_none() {
-            let meta = Meta {
-                schema: SCHEMA,
-                min_reader: SCHEMA,
-                min_writer: SCHEMA,
-                cluster: format!("{:016x}", self.facts.random),
-                ..Meta::default()
-            };
+            let meta = self.first_meta();
             txn.compares.push(Compare::absent(keys.meta()));
             txn.then.push(Op::put(keys.meta(), record::write(&meta)));
         }
@@ -534,7 +539,8 @@ impl<L: Ledger> Operation<L> for Join {
             State::Reading => self.judge(ledger, now, &reply, None),
             State::Indexes(first) => self.judge(ledger, now, &first, Some(reply.got(0))),
             State::Writing if reply.succeeded => {
-                let meta = self.meta(&reply).ok().flatten();
+                // What was read before it was written: nothing, where this node was the first.
+                let meta = self.meta(&reply).ok().flatten().or_else(|| Some(self.first_meta()));
                 if let Err(trouble) = recognise(&self.node, &reply) {
                     return Ok(Step::Done(Err(trouble)));
                 }
