@@ -12,6 +12,12 @@ DESTDIR ?=
 BINDIR ?= /opt/cni/bin
 # For all fuzz targets together.
 FUZZ_SECONDS ?= 90
+# The tests try the same inputs in each run of the same code: a number of them, from one seed, nothing
+# kept from earlier runs. New ones are looked for by `make fuzz` and `make test-long`. Trying a
+# reservation takes milliseconds: it has files.
+FUZZ_CORPUS ?= fuzz/target/corpus
+FUZZ_LIMITS ?=
+FUZZ_SAME := -seed=1 -runs=100000 reservation:-runs=5000
 
 BINARIES := host-local node-local etcd-pool plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -75,7 +81,8 @@ lint: ## Looks at formatting, clippy's lints and, if it is there, shellcheck's
 test: deps lint build ## Everything: lint, build, documentation, fuzzing where nightly Rust is there, tests
 	@echo 'Documenting'
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
-	$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1
+	rm -rf fuzz/target/same
+	$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_LIMITS='$(FUZZ_SAME)' FUZZ_CORPUS=fuzz/target/same
 	echo 'Testing'
 	$(call run-tests,)
 
@@ -118,12 +125,28 @@ fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and carg
 	echo "Fuzzing $${targets[*]}"
 	for target in "$${targets[@]}"; do
 		# What is found on the way goes to a folder that is not kept; see fuzz/README.md.
-		mkdir -p "fuzz/target/corpus/$$target"
+		found="$(FUZZ_CORPUS)/$$target"
+		# Limits of one target alone have its name before them, and come last.
+		limits=()
+		for limit in $(or $(FUZZ_LIMITS),-max_total_time=$$(($(FUZZ_SECONDS) / $${#targets[@]}))); do
+			case $$limit in
+			"$$target":*) limits+=("$${limit#*:}") ;;
+			*:*) ;;
+			*) limits+=("$$limit") ;;
+			esac
+		done
+		mkdir -p "$$found"
 		log="fuzz/target/$$target.log"
-		$(CARGO) +nightly fuzz run --sanitizer none "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" -- \
-			-dict="fuzz/dict/$$target.dict" -max_total_time=$$(($(FUZZ_SECONDS) / $${#targets[@]})) \
+		$(CARGO) +nightly fuzz run --sanitizer none "$$target" "$$found" "fuzz/corpus/$$target" -- \
+			-dict="fuzz/dict/$$target.dict" "$${limits[@]}" \
 			-timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 >"$$log" 2>&1 \
-			|| { tail -n 60 "$$log"; echo "$$target: an input broke something, see above and fuzz/artifacts"; exit 1; }
+			|| {
+				tail -n 60 "$$log"
+				# Last, and whole, because whoever reads it may have these lines only.
+				grep -a -A 1 -e ' panicked at ' -e '^Base64: ' "$$log" || true
+				echo "$$target: an input broke something, see above and fuzz/artifacts"
+				exit 1
+			}
 		printf '  %-12s %s inputs\n' "$$target" "$$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log")"
 	done
 

@@ -4,7 +4,7 @@ use ipam_core::addr::Interval;
 use ipam_core::config::Config;
 use ipam_core::node::NodeIdentity;
 use ipam_core::range::{Range, RangeSet};
-use ipam_core::template::{TEMPLATE_KEYS, has_ranges, merge, render};
+use ipam_core::template::{LITERAL_KEYS, TEMPLATE_KEYS, has_ranges, merge, render};
 use serde_json::{Value, json};
 
 use crate::json::{elements, get, text};
@@ -13,9 +13,6 @@ use crate::ranges;
 /// The keys whose values are addresses.
 const ADDRESS_KEYS: &[&str] =
     &["subnet", "rangeStart", "rangeEnd", "gateway", "dst", "gw", "exclude"];
-
-/// The keys that are the same on every node.
-const LITERAL_KEYS: &[&str] = &["type", "cfg", "cfgDir", "hostname", "index", "dataDir"];
 
 /// Reads the input as `{"index": 4, "node": "vm-004", "ipam": {}, "template": {}}`; the last one may be
 /// missing, as where a section has ranges of its own.

@@ -52,7 +52,7 @@ const ADDRESS_KEYS: &[&str] =
 
 /// The keys in which nothing is filled in: they say which node this is, or where state lies, and a DEL
 /// must understand them without knowing the node.
-const LITERAL_KEYS: &[&str] = &[
+pub const LITERAL_KEYS: &[&str] = &[
     "type",
     "cfg",
     "cfgDir",
