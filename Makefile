@@ -34,7 +34,7 @@ STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-f
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
 DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
 TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
-	nftables iptables strace e2fsprogs etcd-server openssl
+	nftables iptables strace e2fsprogs etcd-server etcd-client openssl
 
 # A binary that is running cannot be written to, but its name can be given to another file.
 # $(call put,FROM,TO)

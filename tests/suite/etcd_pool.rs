@@ -4,6 +4,7 @@ mod attachments;
 mod dying;
 mod lost;
 mod nodes;
+mod operator;
 mod outages;
 mod pools;
 

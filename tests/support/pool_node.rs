@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -79,6 +80,17 @@ impl PoolNode {
             .state_in(self.scratch.path())
             .env("PLAT_ETCD_CONFIG", file.to_string_lossy())
             .config(config)
+    }
+
+    /// The operator's command line on this node.
+    pub fn plat(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(crate::binary("plat"));
+        command
+            .args(arguments)
+            .env("PLAT_STATE_DIR", self.state())
+            .env("PLAT_RUN_DIR", self.run_dir())
+            .env("PLAT_ETCD_CONFIG", self.scratch.path().join("etcd.json"));
+        command
     }
 
     /// The addresses that an ADD gives; panics if it fails.

@@ -13,8 +13,8 @@ use crate::ledger::{Ledger, Tx};
 use crate::node::{Block, BlockState, Claiming, NodeState, PoolId, seen};
 use crate::op::{Loss, Now};
 use crate::ops::write::{
-    LATE, block_record, evict, fallen, forget_sweeps, hold_sweeps, next_seq, plan_sweeps, pool_of,
-    recognise, restored, standing, standing_evidence, touch,
+    LATE, block_record, evict, fallen, forget_sweeps, hold_sweeps, meet, next_seq, plan_sweeps,
+    pool_of, restored, standing, standing_evidence, touch,
 };
 use crate::ops::{Context, Trouble};
 use crate::pool::{Part, Pool, PoolsRecord};
@@ -274,7 +274,7 @@ impl Claim {
             self.answered(tx)?;
         }
         let node = tx.node().clone();
-        if let Err(trouble) = recognise(&node, reply) {
+        if let Err(trouble) = meet(tx, reply)? {
             return Ok(Claimed::Failed(trouble));
         }
         if let Some(trouble) = restored(tx, self.seen, reply)? {

@@ -5,7 +5,7 @@ use ipam_core::addr::Interval;
 use crate::ledger::{Ledger, Tx};
 use crate::op::{Event, Now, Operation, Step};
 use crate::ops::claim::remember_pools;
-use crate::ops::write::recognise;
+use crate::ops::write::meet;
 use crate::ops::{Context, Trouble};
 use crate::pool::{Pool, PoolSpec, PoolsRecord};
 use crate::record;
@@ -112,7 +112,7 @@ impl<L: Ledger> Operation<L> for Ensure {
         let kv = reply.one(0).or_else(|| reply.one(1));
         let judged = self.judge(kv);
         let recognised = ledger.transact(|tx| {
-            if let Err(trouble) = recognise(tx.node(), &reply) {
+            if let Err(trouble) = meet(tx, &reply)? {
                 return Ok(Err(trouble));
             }
             if matches!(judged, Ok(Ok(_))) {

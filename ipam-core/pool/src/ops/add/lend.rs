@@ -13,7 +13,7 @@ use crate::node::{Block, BlockState};
 use crate::op::{Now, Step};
 use crate::ops::Trouble;
 use crate::ops::claim::spread;
-use crate::ops::write::recognise;
+use crate::ops::write::meet;
 use crate::record::{self, BlockRecord, Mode};
 use crate::txn::{Op, Reply, Txn};
 
@@ -57,7 +57,7 @@ impl Add {
         reply: &Reply,
     ) -> Result<Next, L::Error> {
         let node = ledger.transact(|tx| Ok(tx.node().clone()))?;
-        if let Err(trouble) = recognise(&node, reply) {
+        if let Err(trouble) = ledger.transact(|tx| meet(tx, reply))? {
             return Ok(Step::Done(Err(trouble)));
         }
         let mut lenders = Vec::new();

@@ -18,7 +18,7 @@ use crate::node::{Block, BlockState, BootState, PoolId, Sweep};
 use crate::op::{Event, Loss, Now, Operation, Step};
 use crate::ops::claim::{Claim, Claimed, remember_pools};
 use crate::ops::local::{Room, free};
-use crate::ops::write::{evict, fallen, plan_sweeps, pool_of, recognise, touch};
+use crate::ops::write::{evict, fallen, meet, plan_sweeps, pool_of, touch};
 use crate::ops::{Context, Trouble};
 use crate::txn::{Op, Reply, Txn};
 
@@ -228,7 +228,7 @@ impl Upkeep {
         reply: &Reply,
     ) -> Result<Next, L::Error> {
         let Some(task) = self.running.take() else { return self.next(ledger, now) };
-        let recognised = ledger.transact(|tx| Ok(recognise(tx.node(), reply)))?;
+        let recognised = ledger.transact(|tx| meet(tx, reply))?;
         if let Err(trouble) = recognised {
             return Ok(Step::Done(Err(trouble)));
         }

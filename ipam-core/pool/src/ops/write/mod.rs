@@ -24,7 +24,9 @@ use crate::pool::Pool;
 use crate::record::{self, AddressRecord, AddressState, BlockRecord, ExceptionRecord, Mode};
 use crate::txn::{BATCH, Compare, Kv, MOST, Op, Reply, Txn};
 
-pub(super) use standing::{evict, fallen, recognise, restored, standing, standing_evidence, touch};
+pub(super) use standing::{
+    evict, fallen, meet, recognise, restored, standing, standing_evidence, touch,
+};
 pub(super) use sweeps::{LATE, forget_sweeps, hold_sweeps, plan_sweeps};
 
 use settled::{rebase, settle_deleted, written};
@@ -248,7 +250,7 @@ impl Batch {
         } else {
             forget_sweeps(tx, self.token)?;
         }
-        if let Err(trouble) = recognise(tx.node(), reply) {
+        if let Err(trouble) = meet(tx, reply)? {
             return Ok(Err(trouble));
         }
         if let Some(trouble) = restored(tx, self.seen, reply)? {

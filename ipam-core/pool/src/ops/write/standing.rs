@@ -1,7 +1,7 @@
 //! Whether a node may write at all.
 
 use crate::ledger::Tx;
-use crate::node::{Contact, Evicted, NodeState};
+use crate::node::{BootState, Contact, Evicted, NodeState};
 use crate::op::Now;
 use crate::ops::{Context, Trouble};
 use crate::record::{self, Tombstone};
@@ -56,6 +56,20 @@ pub(in crate::ops) const fn recognise(node: &NodeState, reply: &Reply) -> Result
         return Err(Trouble::OtherCluster { known: node.cluster, now: reply.cluster });
     }
     Ok(())
+}
+
+/// The same, where it is noted: the node may have been forgotten there, and its blocks given to others, so
+/// nothing is given out before its own cluster is met again.
+pub(in crate::ops) fn meet<T: Tx>(
+    tx: &mut T,
+    reply: &Reply,
+) -> Result<Result<(), Trouble>, T::Error> {
+    let recognised = recognise(tx.node(), reply);
+    if recognised.is_err() && tx.boot().contact.is_some() {
+        let boot = BootState { contact: None, ..tx.boot().clone() };
+        tx.set_boot(boot)?;
+    }
+    Ok(recognised)
 }
 
 /// Notes that nothing may be given out any more.
