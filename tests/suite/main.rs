@@ -14,6 +14,7 @@ mod etcd_client;
 mod etcd_pool;
 mod examples;
 mod hammer;
+mod kernel;
 mod multus;
 mod node_local;
 mod orphan;
