@@ -26,9 +26,9 @@ TEST_LOG := $(BUILD_DIR)/test.log
 
 # Static binaries. The flag is given for the target, and the target is named, because procedural
 # macros are loaded by the compiler and cannot be static: flags for a named target leave them alone.
-# RUSTFLAGS from outside would silently replace it.
+# RUSTFLAGS from outside would silently replace it. A panic ends the process, so nothing is ever unwound.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static'
+STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static -C force-unwind-tables=no'
 
 # plat speaks CRI, etcd-pool etcd: their messages are compiled from their descriptions.
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev

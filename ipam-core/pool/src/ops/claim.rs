@@ -223,8 +223,6 @@ impl Claim {
         otherwise.extend([Op::get(keys.pools(space)), Op::get(key.clone()), Op::keys(rest, PAGE)]);
         let mut value = block_record(&node, pool, part.block, now);
         value.x.clone_from(&self.nonce);
-        let mut value = block_record(&node, pool, part.block, now);
-        value.x.clone_from(&self.nonce);
         let then = vec![Op::put(key, record::write(&value))];
         Ok(Claimed::Ask(Txn { compares, then, otherwise }))
     }

@@ -14,11 +14,14 @@ const TRIES: usize = 4096;
 /// How many rows of the outbox are looked at for one transaction.
 const LOOK: usize = 1024;
 
-/// Writes what is due of the outbox, at most [`BATCH`] addresses in a transaction.
+/// Writes what is due of the outbox, at most [`BATCH`] addresses in a transaction. What is changed meanwhile is for
+/// the next flush: a few changes at a time would be a request for each few.
 #[derive(Clone, Debug)]
 pub struct Flush {
     context: Context,
     batch: Batch,
+    /// The last change that there was when it began.
+    last: Option<u64>,
     sent: Now,
     flushed: Flushed,
 }
@@ -35,7 +38,13 @@ pub struct Flushed {
 impl Flush {
     /// The operation.
     pub fn new(context: Context) -> Self {
-        Self { context, batch: Batch::default(), sent: Now::default(), flushed: Flushed::default() }
+        Self {
+            context,
+            batch: Batch::default(),
+            last: None,
+            sent: Now::default(),
+            flushed: Flushed::default(),
+        }
     }
 
     /// The next transaction, if anything is due.
@@ -51,8 +60,9 @@ impl Flush {
             if tx.boot().contact.is_none() {
                 return Ok(Err(Trouble::NoContact));
             }
+            let last = *self.last.get_or_insert(tx.boot().seq);
             let (mut gone, mut held) = (Vec::new(), Vec::new());
-            for dirty in tx.outbox(now.boot, LOOK)? {
+            for dirty in tx.outbox(now.boot, LOOK)?.into_iter().filter(|dirty| dirty.seq <= last) {
                 match tx.at(&dirty.id, dirty.addr)? {
                     None if gone.len() < BATCH => gone.push(dirty),
                     Some(_) if held.len() < BATCH => held.push(dirty),

@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -75,13 +76,43 @@ pub(super) struct Session {
     pub(super) restored: bool,
     /// What the node knows of etcd in this boot, as `ipam_pool` writes it; none yet: nothing.
     pub(super) pool: Option<String>,
+    file: Identity,
     _lock: Lock,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// A connection that this process keeps from one transaction to its next, without any lock. Whoever takes it up
+/// again takes the lock, looks at the file as ever, and reads anew what it has found in there: all that is
+/// saved is to open the file and to parse its tables.
+#[derive(Debug)]
+pub(super) struct Parked {
+    connection: Connection,
+    /// The file that it has open. As long as it does, no other one has this inode.
+    file: Identity,
+}
+
+impl Parked {
+    /// The connection, if its file is the one that is at this path.
+    fn at(self, path: &Path) -> Option<Connection> {
+        let there = fs::metadata(path).ok()?;
+        (identity(&there) == self.file).then_some(self.connection)
+    }
 }
 
 impl Session {
     /// Ends the transaction; what follows is another one.
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
         self.connection.execute_batch("COMMIT")
+    }
+
+    /// Lets the lock go and keeps the connection; what is not committed did not happen.
+    pub(super) fn park(self) -> Option<Parked> {
+        // Of a copy nothing is kept. SQLite gives its own locks up with the transaction.
+        let quiet =
+            self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
+        (quiet && !self.restored).then_some(Parked { connection: self.connection, file: self.file })
     }
 
     /// Begins the next transaction.
@@ -139,8 +170,16 @@ impl Database {
 
     /// Opens the database for an ADD, and makes it where none is missed.
     pub(super) fn open_or_make(&self) -> Result<Session, StoreError> {
+        self.reopen_or_make(&mut None)
+    }
+
+    /// The same with the connection of this process's last transaction.
+    pub(super) fn reopen_or_make(
+        &self,
+        parked: &mut Option<Parked>,
+    ) -> Result<Session, StoreError> {
         for _ in 0..ATTEMPTS {
-            match self.look(true)? {
+            match self.look(true, parked)? {
                 Looked::Session(session) => return Ok(*session),
                 Looked::Nothing | Looked::Again => {}
             }
@@ -150,6 +189,14 @@ impl Database {
 
     /// Opens the database if it is there and of this boot. Makes nothing.
     pub(super) fn open(&self) -> Result<Option<Session>, StoreError> {
+        self.reopen(&mut None)
+    }
+
+    /// The same with the connection of this process's last transaction.
+    pub(super) fn reopen(
+        &self,
+        parked: &mut Option<Parked>,
+    ) -> Result<Option<Session>, StoreError> {
         for _ in 0..ATTEMPTS {
             match fs::symlink_metadata(&self.path) {
                 Err(error)
@@ -165,7 +212,7 @@ impl Database {
                 Err(error) => return Err(error).context("stat", &self.path),
                 Ok(_) => {}
             }
-            match self.look(false)? {
+            match self.look(false, parked)? {
                 Looked::Session(session) => return Ok(Some(*session)),
                 Looked::Nothing => return Ok(None),
                 Looked::Again => {}
@@ -175,7 +222,7 @@ impl Database {
     }
 
     /// Takes the lock and opens what is there.
-    fn look(&self, make: bool) -> Result<Looked, StoreError> {
+    fn look(&self, make: bool, parked: &mut Option<Parked>) -> Result<Looked, StoreError> {
         let Some(lock) = self.lock(make)? else { return Ok(Looked::Again) };
         match read_header(&self.path).context("open", &self.path)? {
             Header::Missing => {
@@ -191,7 +238,7 @@ impl Database {
             Header::Foreign => return Err(StoreError::NotOurs { path: self.path.clone() }),
             Header::Garbage => return self.broken(make, "it is no database", lock),
         }
-        match self.connect(make) {
+        match self.connect(make, parked) {
             Ok((connection, meta)) => self.enter(make, connection, meta, lock),
             Err(error) if is_corrupt(&error) => self.broken(make, &reason(&error), lock),
             Err(error) => Err(self.failed("open", error)),
@@ -205,7 +252,8 @@ impl Database {
         meta: Meta,
         lock: Lock,
     ) -> Result<Looked, StoreError> {
-        let now = signed(fs::metadata(&self.path).context("stat", &self.path)?.ino());
+        let file = identity(&fs::metadata(&self.path).context("stat", &self.path)?);
+        let now = signed(file.1);
         if meta.boot != self.boot {
             if !make {
                 return Ok(Looked::Nothing);
@@ -223,6 +271,7 @@ impl Database {
                 marked: false,
                 restored: false,
                 pool: None,
+                file,
                 _lock: lock,
             })));
         }
@@ -231,7 +280,8 @@ impl Database {
             return Err(StoreError::Restored { path: self.path.clone() });
         }
         let Meta { marked, pool, .. } = meta;
-        Ok(Looked::Session(Box::new(Session { connection, marked, restored, pool, _lock: lock })))
+        let session = Session { connection, marked, restored, pool, file, _lock: lock };
+        Ok(Looked::Session(Box::new(session)))
     }
 
     /// Takes the lock beside the database; `None` if it was removed while this call waited for it.
@@ -255,7 +305,6 @@ impl Database {
         if let Some(kind) = network_fs(&file) {
             return Err(StoreError::NetworkFs { path: self.path.clone(), kind });
         }
-        let identity = |meta: &fs::Metadata| (meta.dev(), meta.ino());
         let ours = file.metadata().context("stat", &path)?;
         let lock = Lock::exclusive(file, &path, self.lock_timeout)?;
         let there = fs::metadata(&path).ok();
@@ -414,21 +463,19 @@ impl Database {
         Ok((filled, aside))
     }
 
-    fn connect(&self, make: bool) -> rusqlite::Result<(Connection, Meta)> {
-        let connection = connect(&self.path, false)?;
-        match connection.execute_batch("BEGIN IMMEDIATE") {
-            // A question can be answered where nothing can be written.
-            Err(error) if !make && is_read_only(&error) => connection.execute_batch("BEGIN")?,
-            other => other?,
+    fn connect(
+        &self,
+        make: bool,
+        parked: &mut Option<Parked>,
+    ) -> rusqlite::Result<(Connection, Meta)> {
+        // Of what is wrong with the file another connection tells as well.
+        if let Some(connection) = parked.take().and_then(|parked| parked.at(&self.path))
+            && let Ok(meta) = begin(&connection, make)
+        {
+            return Ok((connection, meta));
         }
-        // Not the header's word: a migration that was killed has been rolled back by now.
-        let schema = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        schema::migrate(&connection, schema)?;
-        let read = "SELECT boot, inode, marked, pool FROM meta";
-        let meta = connection.query_row(read, [], |row| {
-            let (boot, inode, marked, pool) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(Meta { boot, inode, marked, pool })
-        })?;
+        let connection = connect(&self.path, false)?;
+        let meta = begin(&connection, make)?;
         Ok((connection, meta))
     }
 
@@ -452,7 +499,15 @@ impl Database {
 
     /// Opens the database for a question about what is held: one that is missed or was put back cannot answer.
     pub(super) fn open_sound(&self) -> Result<Option<Session>, StoreError> {
-        match self.open()? {
+        self.reopen_sound(&mut None)
+    }
+
+    /// The same with the connection of this process's last transaction.
+    pub(super) fn reopen_sound(
+        &self,
+        parked: &mut Option<Parked>,
+    ) -> Result<Option<Session>, StoreError> {
+        match self.reopen(parked)? {
             Some(session) if session.restored => {
                 Err(StoreError::Restored { path: self.path.clone() })
             }
@@ -536,6 +591,28 @@ impl Database {
     }
 }
 
+fn identity(meta: &fs::Metadata) -> Identity {
+    (meta.dev(), meta.ino())
+}
+
+/// Begins a transaction, and reads what is known of the whole database.
+fn begin(connection: &Connection, make: bool) -> rusqlite::Result<Meta> {
+    match connection.execute_batch("BEGIN IMMEDIATE") {
+        // A question can be answered where nothing can be written.
+        Err(error) if !make && is_read_only(&error) => connection.execute_batch("BEGIN")?,
+        other => other?,
+    }
+    // Not the header's word: a migration that was killed has been rolled back by now.
+    let mut version = connection.prepare_cached("PRAGMA user_version")?;
+    let schema = version.query_row([], |row| row.get(0))?;
+    schema::migrate(connection, schema)?;
+    let read = "SELECT boot, inode, marked, pool FROM meta";
+    connection.prepare_cached(read)?.query_row([], |row| {
+        let (boot, inode, marked, pool) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Meta { boot, inode, marked, pool })
+    })
+}
+
 fn remove_if_there(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("unlink", path),
@@ -553,6 +630,8 @@ pub(crate) fn connect(path: &Path, read_only: bool) -> rusqlite::Result<Connecti
     };
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(READERS)?;
+    // Plans are made by the tables alone: by default a statement is prepared a second time once its values are known.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if !read_only {
         // One connection for each process: a log would be replayed and removed by each of them. What a killed
         // process has written the kernel has; and what a power loss leaves is of a former boot, dropped if it

@@ -1,7 +1,8 @@
 /*!
 A database of this node and boot, for all its networks.
 
-SQLite, one connection for each call: open, one transaction, close. What it costs does not depend on how much
+SQLite, one connection for each call: open, one transaction, close; where a call has several, the lock is let go in
+between and the connection is kept (`database::Parked`). What it costs does not depend on how much
 is held: the next free address is two or three seeks in a B-tree of free extents, an attachment's
 addresses are one in an index. `database` has what surrounds the file, `schema` the tables, `rows` the
 statements, `seen` the decision; `pool` is the same for a node's part of cluster-wide pools.

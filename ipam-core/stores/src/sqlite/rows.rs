@@ -66,22 +66,21 @@ pub(crate) fn find_network(
     name: &str,
 ) -> rusqlite::Result<Option<NetworkRow>> {
     connection
-        .query_row(
+        .prepare_cached(
             "SELECT id, pin, cooldown, resting, digest, aside, looked FROM network \
              WHERE instance = ?1 AND name = ?2",
-            (instance, name),
-            |row| {
-                Ok(NetworkRow {
-                    id: row.get(0)?,
-                    pin: row.get(1)?,
-                    cooldown: duration(row.get(2)?),
-                    resting: row.get(3)?,
-                    digest: row.get(4)?,
-                    aside: row.get(5)?,
-                    looked: row.get(6)?,
-                })
-            },
-        )
+        )?
+        .query_row((instance, name), |row| {
+            Ok(NetworkRow {
+                id: row.get(0)?,
+                pin: row.get(1)?,
+                cooldown: duration(row.get(2)?),
+                resting: row.get(3)?,
+                digest: row.get(4)?,
+                aside: row.get(5)?,
+                looked: row.get(6)?,
+            })
+        })
         .optional()
 }
 
@@ -173,12 +172,11 @@ impl Rows<'_> {
     fn extent_below(&self, addr: Addr) -> rusqlite::Result<Option<(Addr, Addr)>> {
         let found = self
             .connection
-            .query_row(
+            .prepare_cached(
                 "SELECT first, last FROM free_extent WHERE network = ?1 AND first <= ?2 \
                  ORDER BY first DESC LIMIT 1",
-                (self.network, Key(addr)),
-                extent,
-            )
+            )?
+            .query_row((self.network, Key(addr)), extent)
             .optional()?;
         Ok(found.filter(|(first, _)| first.family() == addr.family()))
     }
@@ -187,12 +185,11 @@ impl Rows<'_> {
     fn extent_above(&self, addr: Addr) -> rusqlite::Result<Option<(Addr, Addr)>> {
         let found = self
             .connection
-            .query_row(
+            .prepare_cached(
                 "SELECT first, last FROM free_extent WHERE network = ?1 AND first > ?2 \
                  ORDER BY first LIMIT 1",
-                (self.network, Key(addr)),
-                extent,
-            )
+            )?
+            .query_row((self.network, Key(addr)), extent)
             .optional()?;
         Ok(found.filter(|(first, _)| first.family() == addr.family()))
     }
@@ -553,8 +550,7 @@ impl Rows<'_> {
         let set = i64::try_from(set).unwrap_or(i64::MAX);
         self.connection
             .execute(
-                "INSERT INTO mark (network, range_set, addr) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT DO UPDATE SET addr = excluded.addr",
+                "INSERT OR REPLACE INTO mark (network, range_set, addr) VALUES (?1, ?2, ?3)",
                 (self.network, set, Key(addr)),
             )
             .map(|_| ())

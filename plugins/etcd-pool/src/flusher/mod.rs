@@ -49,8 +49,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// For how long etcd is waited for.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// How often one process begins anew because calls have left something meanwhile.
-const ROUNDS: u32 = 8;
+/// How often one process begins anew because calls have left something meanwhile: under calls without a pause, about
+/// once a second.
+const ROUNDS: u32 = 4096;
+
+/// How many of them in a row may find something to write, and write nothing.
+const IDLE: u32 = 8;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +117,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let environment = Environment::new(std::env::vars_os());
     let dirs = state_dirs(&environment);
     let file = etcd_file(environment.value(ETCD_VARIABLE));
+    let mut idle = 0;
     for _ in 0..ROUNDS {
         let Ok(Some(lock)) = take_lock(&dirs.volatile) else { return ExitCode::SUCCESS };
         let mut ledger = open(&database, &dirs);
@@ -120,8 +125,10 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         let outcome = flush(&mut ledger, given.as_ref(), &file);
         log::note(&dirs.volatile, now().unix, outcome.as_ref().err().map(String::as_str));
         drop(lock);
+        let Ok(done) = outcome else { break };
+        idle = if done.flushed.written == 0 { idle + 1 } else { 0 };
         // A call that has found the lock taken relies on this look.
-        if outcome.is_err() || !is_due(&mut ledger) {
+        if !is_due(&mut ledger) || idle == IDLE {
             break;
         }
     }

@@ -17,7 +17,7 @@ mod tx;
 use ipam_core::identity::Network;
 use ipam_pool::ledger::Ledger;
 
-use super::database::{Database, Session};
+use super::database::{Database, Parked, Session};
 use crate::error::StoreError;
 use crate::places::{Places, Remembered};
 
@@ -33,13 +33,15 @@ pub struct PoolLedger {
     elsewhere: bool,
     lenient: bool,
     warnings: Vec<String>,
+    /// Of the last transaction: most calls have several.
+    parked: Option<Parked>,
 }
 
 impl PoolLedger {
     /// The ledger in a database; `elsewhere`: in another one than a DEL without configuration looks into by
     /// default, so that the networks remember it. Nothing is opened yet.
     pub const fn new(database: Database, elsewhere: bool) -> Self {
-        Self { database, elsewhere, lenient: false, warnings: Vec::new() }
+        Self { database, elsewhere, lenient: false, warnings: Vec::new(), parked: None }
     }
 
     /// The same for a DEL, which frees what there is: a visit takes a database that was put back as it is, and
@@ -72,9 +74,9 @@ impl PoolLedger {
     fn open_for_visit(&mut self) -> Result<Option<Session>, StoreError> {
         self.database.make_room();
         if !self.lenient {
-            return self.database.open_sound();
+            return self.database.reopen_sound(&mut self.parked);
         }
-        match self.database.open() {
+        match self.database.reopen(&mut self.parked) {
             // What was in it is gone or was never ours: nothing is left to free.
             Err(error @ (StoreError::Corrupt { .. } | StoreError::NotOurs { .. })) => {
                 self.warnings.push(error.to_string());
@@ -85,7 +87,7 @@ impl PoolLedger {
     }
 
     fn run<T>(
-        &self,
+        &mut self,
         session: Session,
         state: StateFile,
         work: impl FnOnce(&mut PoolTx<'_>) -> Result<T, StoreError>,
@@ -93,7 +95,7 @@ impl PoolLedger {
         let mut tx = PoolTx::new(self, session, state)?;
         // What is not committed did not happen.
         let done = work(&mut tx)?;
-        tx.finish()?;
+        self.parked = tx.finish()?;
         Ok(done)
     }
 }
@@ -106,7 +108,7 @@ impl Ledger for PoolLedger {
         &mut self,
         work: impl FnOnce(&mut PoolTx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let session = self.database.open_or_make()?;
+        let session = self.database.reopen_or_make(&mut self.parked)?;
         let state = StateFile::open(&self.database, true)?;
         state.check(&self.database)?;
         self.run(session, state, work)

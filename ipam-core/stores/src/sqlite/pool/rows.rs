@@ -120,7 +120,7 @@ impl Pools<'_> {
         rest: &str,
         parameters: &[&dyn ToSql],
     ) -> rusqlite::Result<Vec<Allocation>> {
-        let mut statement = self.connection.prepare(&format!("SELECT {COLUMNS} {rest}"))?;
+        let mut statement = self.connection.prepare_cached(&format!("SELECT {COLUMNS} {rest}"))?;
         let mut found: Vec<Allocation> =
             statement.query_map(parameters, allocation)?.collect::<Result<_, _>>()?;
         found.sort_by(|a, b| (a.addr, &a.id).cmp(&(b.addr, &b.id)));
@@ -192,11 +192,10 @@ impl Pools<'_> {
 
     /// How much waits.
     pub(super) fn backlog(&self) -> rusqlite::Result<Backlog> {
-        self.connection.query_row(
-            "SELECT count(*), coalesce(min(since), 0) FROM outbox",
-            [],
-            |row| Ok(Backlog { count: unsigned(row.get(0)?), oldest: unsigned(row.get(1)?) }),
-        )
+        let sql = "SELECT count(*), coalesce(min(since), 0) FROM outbox";
+        self.connection.prepare_cached(sql)?.query_row([], |row| {
+            Ok(Backlog { count: unsigned(row.get(0)?), oldest: unsigned(row.get(1)?) })
+        })
     }
 
     /// Whether a CNI network holds anything in the database, of a pool or as a network of its own.
@@ -211,7 +210,7 @@ impl Pools<'_> {
 
     /// Writes what the node knows of etcd in this boot.
     pub(super) fn set_boot(&self, text: &str) -> rusqlite::Result<()> {
-        self.connection.execute("UPDATE meta SET pool = ?1", [text]).map(|_| ())
+        self.connection.prepare_cached("UPDATE meta SET pool = ?1")?.execute([text]).map(|_| ())
     }
 }
 
@@ -254,10 +253,8 @@ impl Rows<'_> {
     /// Notes the revision of an allocation's record.
     pub(super) fn set_revision(&self, addr: Addr, revision: i64) -> rusqlite::Result<bool> {
         self.connection
-            .execute(
-                "UPDATE allocation SET revision = ?3 WHERE network = ?1 AND addr = ?2",
-                (self.network, Key(addr), revision),
-            )
+            .prepare_cached("UPDATE allocation SET revision = ?3 WHERE network = ?1 AND addr = ?2")?
+            .execute((self.network, Key(addr), revision))
             .map(|changed| changed > 0)
     }
 
@@ -329,61 +326,59 @@ impl Rows<'_> {
     /// How much of an interval cannot be given out; what was freed before `rested`, in milliseconds since
     /// boot, can.
     pub(super) fn usage(&self, interval: Interval, rested: i64) -> rusqlite::Result<Usage> {
-        self.connection.query_row(
-            "SELECT \
+        self.connection
+            .prepare_cached(
+                "SELECT \
              (SELECT count(*) FROM allocation WHERE network = ?1 AND addr BETWEEN ?2 AND ?3), \
              (SELECT count(*) FROM resting WHERE network = ?1 AND addr BETWEEN ?2 AND ?3 \
              AND freed > ?4), \
              (SELECT count(*) FROM occupied WHERE network = ?1 AND addr BETWEEN ?2 AND ?3)",
-            (self.network, Key(interval.first()), Key(interval.last()), rested),
-            |row| {
+            )?
+            .query_row((self.network, Key(interval.first()), Key(interval.last()), rested), |row| {
                 Ok(Usage {
                     held: unsigned(row.get(0)?),
                     resting: unsigned(row.get(1)?),
                     occupied: unsigned(row.get(2)?),
                 })
-            },
-        )
+            })
     }
 
     /// Whether an address waits in the outbox.
-    pub(super) fn dirty(&self, addr: Addr) -> rusqlite::Result<Option<Dirty>> {
+    pub(super) fn dirty(&self, id: &PoolId, addr: Addr) -> rusqlite::Result<Option<Dirty>> {
         self.connection
-            .query_row(
-                &format!("SELECT {OUTBOX} WHERE o.network = ?1 AND o.addr = ?2"),
-                (self.network, Key(addr)),
-                dirty,
-            )
+            .prepare_cached(
+                "SELECT ?3, addr, base, seq, fence, borrowed, since, due FROM outbox \
+                 WHERE network = ?1 AND addr = ?2",
+            )?
+            .query_row((self.network, Key(addr), id.to_string()), dirty)
             .optional()
     }
 
     /// Puts an address into the outbox.
     pub(super) fn set_dirty(&self, dirty: &Dirty) -> rusqlite::Result<()> {
         self.connection
-            .execute(
+            .prepare_cached(
                 "INSERT OR REPLACE INTO outbox (network, addr, base, seq, fence, borrowed, since, \
                  due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                (
-                    self.network,
-                    Key(dirty.addr),
-                    dirty.base,
-                    seconds(dirty.seq),
-                    dirty.fence,
-                    dirty.borrowed,
-                    seconds(dirty.since),
-                    seconds(dirty.due),
-                ),
-            )
+            )?
+            .execute((
+                self.network,
+                Key(dirty.addr),
+                dirty.base,
+                seconds(dirty.seq),
+                dirty.fence,
+                dirty.borrowed,
+                seconds(dirty.since),
+                seconds(dirty.due),
+            ))
             .map(|_| ())
     }
 
     /// Takes an address out of the outbox; true if it was in there.
     pub(super) fn clear_dirty(&self, addr: Addr) -> rusqlite::Result<bool> {
         self.connection
-            .execute(
-                "DELETE FROM outbox WHERE network = ?1 AND addr = ?2",
-                (self.network, Key(addr)),
-            )
+            .prepare_cached("DELETE FROM outbox WHERE network = ?1 AND addr = ?2")?
+            .execute((self.network, Key(addr)))
             .map(|cleared| cleared > 0)
     }
 }

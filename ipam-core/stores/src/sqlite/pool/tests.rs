@@ -1,6 +1,7 @@
 //! Pools in a database, beside the model in memory and beside other networks of the same database.
 
 mod differential;
+mod parked;
 
 use std::cell::Cell;
 use std::fs;

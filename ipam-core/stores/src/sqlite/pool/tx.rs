@@ -15,7 +15,7 @@ use super::rows::{INSTANCE, Pools};
 use super::state::{StateFile, visible};
 use crate::boot::Moment;
 use crate::error::StoreError;
-use crate::sqlite::database::Session;
+use crate::sqlite::database::{Parked, Session};
 use crate::sqlite::rows::{NetworkRow, Rows, find_network, make_network, milliseconds};
 use crate::sqlite::schema::signed;
 use crate::sqlite::seen::{Seen, decide};
@@ -78,8 +78,8 @@ impl<'a> PoolTx<'a> {
         })
     }
 
-    /// Ends the transaction: what was changed is there from now on.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+    /// Ends the transaction: what was changed is there from now on. The connection is for the next one.
+    pub(super) fn finish(mut self) -> Result<Option<Parked>, StoreError> {
         if self.failed {
             return Err(StoreError::Database {
                 call: "write",
@@ -114,7 +114,7 @@ impl<'a> PoolTx<'a> {
         for network in &unused {
             self.ledger.places(network).forget(&self.ledger.remembered());
         }
-        Ok(())
+        Ok(self.session.park())
     }
 
     const fn pools(&self) -> Pools<'_> {
@@ -365,7 +365,7 @@ impl Tx for PoolTx<'_> {
 
     fn dirty(&mut self, id: &PoolId, addr: Addr) -> Result<Option<Dirty>, StoreError> {
         let Some(row) = self.row(id)? else { return Ok(None) };
-        let found = self.of(row.id).dirty(addr);
+        let found = self.of(row.id).dirty(id, addr);
         self.read(found)
     }
 
