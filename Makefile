@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .ONESHELL:
-.PHONY: help build deps fmt lint test test-long bench bench-pool bench-scale demo demo-pool fuzz install clean
+.PHONY: help build deps fmt lint test test-long bench bench-pool bench-scale bench-vpp demo demo-pool fuzz install clean
 
 CARGO ?= cargo
 DESTDIR ?=
@@ -19,16 +19,20 @@ FUZZ_CORPUS ?= fuzz/target/corpus
 FUZZ_LIMITS ?=
 FUZZ_SAME := -seed=1 -runs=100000 reservation:-runs=5000
 
-BINARIES := host-local node-local etcd-pool plat
+BINARIES := host-local node-local etcd-pool vpp chain plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BUILD_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEST_LOG := $(BUILD_DIR)/test.log
 
 # Static binaries. The flag is given for the target, and the target is named, because procedural
 # macros are loaded by the compiler and cannot be static: flags for a named target leave them alone.
-# RUSTFLAGS from outside would silently replace it. A panic ends the process, so nothing is ever unwound.
+# RUSTFLAGS from outside would silently replace it. Where linker and C library can (glibc 2.36), relocations are
+# packed: 0.14 MB less of etcd-pool, and less to do at each start.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static -C force-unwind-tables=no'
+PACKED := $(shell ld --help 2>/dev/null | grep -e pack-relative-relocs >/dev/null \
+	&& printf '%s\n' 'glibc 2.36' "$$(getconf GNU_LIBC_VERSION)" | sort -VC \
+	&& echo ' -C link-arg=-Wl,-z,pack-relative-relocs')
+STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-feature=+crt-static$(PACKED)'
 
 # plat speaks CRI, etcd-pool etcd: their messages are compiled from their descriptions.
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
@@ -102,6 +106,10 @@ bench-pool: build ## Measures etcd-pool beside node-local and beside a bare tran
 bench-scale: ## Simulates 5,000 nodes of 110 pods on one etcd: some minutes
 	@tests/scripts/deps.sh $(BUILD_PACKAGES) etcd-server
 	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench scale
+
+# With VPP_API_SOCK on that VPP, else on one in miniature.
+bench-vpp: build ## Measures vpp beside the bare requests to VPP and the kernel (as root)
+	@$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench vpp
 
 demo: ## Two nodes, four pods, one configuration: shows it all and removes it again (as root)
 	@tests/scripts/deps.sh $(DEMO_PACKAGES)

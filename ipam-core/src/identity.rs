@@ -118,6 +118,13 @@ name!(
     }
 );
 
+impl Instance {
+    /// The type of its plugin.
+    pub fn plugin(&self) -> &str {
+        self.0.split(['@', '/']).next().unwrap_or_default()
+    }
+}
+
 /// One interface of one container: what holds addresses in a network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attachment {

@@ -63,6 +63,7 @@ pub const LITERAL_KEYS: &[&str] = &[
     "store",
     "shared",
     "lockTimeout",
+    "instance",
 ];
 
 /// What is known in braces, for errors.
@@ -405,6 +406,57 @@ fn fill_text(
     }
     filled.push_str(rest);
     Ok(filled)
+}
+
+/// A value with a node's placeholders filled in at every place, for configurations that have texts of others, too:
+/// keys, `%`, `.x` and whatever else stands in braces, `{peer}` say, are left as they are.
+pub fn fill_known(value: &Value, node: &NodeIdentity) -> Value {
+    map_texts(value, &|text| fill_known_text(text, Some(node)).0)
+}
+
+/// Whether a value has placeholders that [`fill_known`] fills in.
+pub fn has_known(value: &Value) -> bool {
+    match value {
+        Value::String(text) => fill_known_text(text, None).1,
+        Value::Array(elements) => elements.iter().any(has_known),
+        Value::Object(object) => object.values().any(has_known),
+        _ => false,
+    }
+}
+
+fn map_texts(value: &Value, map: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => Value::String(map(text)),
+        Value::Array(elements) => {
+            Value::Array(elements.iter().map(|element| map_texts(element, map)).collect())
+        }
+        Value::Object(object) => Value::Object(
+            object.iter().map(|(key, value)| (key.clone(), map_texts(value, map))).collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+/// The text, and whether there is a placeholder in it. Without a node nothing is filled in.
+fn fill_known_text(text: &str, node: Option<&NodeIdentity>) -> (String, bool) {
+    let any = NodeIdentity { index: 0, name: String::new(), source: String::new() };
+    let (mut filled, mut found, mut rest) = (String::with_capacity(text.len()), false, text);
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let known = after
+            .split_once('}')
+            .and_then(|(name, behind)| Some((placeholder(name, node.unwrap_or(&any))?, behind)));
+        if let Some((value, behind)) = known {
+            filled.push_str(&value);
+            found = true;
+            rest = behind;
+        } else {
+            filled.push('{');
+            rest = after;
+        }
+    }
+    filled.push_str(rest);
+    (filled, found)
 }
 
 /// `%` and `.x`, but not the `%` of a placeholder.

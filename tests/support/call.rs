@@ -74,6 +74,13 @@ impl Call {
         }
     }
 
+    /// The same call of another program, such as one that runs the plugin under another.
+    #[must_use]
+    pub fn through(mut self, program: &Path) -> Self {
+        self.binary = program.to_path_buf();
+        self
+    }
+
     /// Sets a variable.
     #[must_use]
     pub fn env(mut self, key: &str, value: impl AsRef<str>) -> Self {

@@ -122,23 +122,41 @@ impl Killer {
 
     /// How often a call makes each system call that has an effect.
     pub fn system_calls(&self, call: impl FnOnce(&Path) -> Call) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for ((_, name), count) in self.trace(call) {
+            *calls.entry(name).or_insert(0) += count;
+        }
+        calls
+    }
+
+    /// The same of the process or thread that makes it most often: strace counts for each of them, so that
+    /// there is nobody to be killed beyond that.
+    pub fn system_calls_of_one(&self, call: impl FnOnce(&Path) -> Call) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for ((_, name), count) in self.trace(call) {
+            let most: &mut usize = calls.entry(name).or_default();
+            *most = count.max(*most);
+        }
+        calls
+    }
+
+    /// How often each process or thread makes each system call.
+    fn trace(&self, call: impl FnOnce(&Path) -> Call) -> BTreeMap<(String, String), usize> {
         let outcome = call(&self.tracing).run();
         assert_eq!(outcome.exit, Some(0), "the call fails even if it is not killed: {outcome:?}");
         let trace = fs::read_to_string(&self.trace).expect("strace has written a trace");
         let mut calls = BTreeMap::new();
         for line in trace.lines() {
             // `<pid> <name>(<arguments>) = <result>`; what is resumed has been counted already.
-            let Some((name, _)) =
-                line.split_once(' ').and_then(|(_, rest)| rest.trim().split_once('('))
-            else {
-                continue;
-            };
+            let Some((process, rest)) = line.split_once(' ') else { continue };
+            let Some((name, _)) = rest.trim().split_once('(') else { continue };
             let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if is_name && !WITHOUT_EFFECT.contains(&name) {
-                *calls.entry(name.to_owned()).or_insert(0) += 1;
+                *calls.entry((process.to_owned(), name.to_owned())).or_insert(0) += 1;
             }
         }
-        assert!(calls.contains_key("exit_group"), "not a trace: {trace}");
+        let ends = calls.keys().any(|(_, name)| name == "exit_group");
+        assert!(ends, "not a trace: {trace}");
         calls
     }
 

@@ -21,6 +21,7 @@ mod mount_namespace;
 mod network_dir;
 mod node;
 mod pattern;
+mod pod_namespace;
 mod pool_node;
 mod process;
 mod program;
@@ -30,7 +31,11 @@ mod site;
 mod skip;
 mod snapshot;
 mod timing;
+pub mod traffic;
 pub mod vpp;
+mod vpp_node;
+mod vpp_pair;
+mod vpp_process;
 mod wait;
 mod workbench;
 
@@ -46,6 +51,7 @@ pub use main_plugin::{Handed, MainPlugin};
 pub use mount_namespace::MountNamespace;
 pub use network_dir::{NetworkDir, above, filler, reservation};
 pub use node::{Node, finish};
+pub use pod_namespace::PodNamespace;
 pub use pool_node::PoolNode;
 pub use process::{
     Orphan, Owned, Stopped, Stopper, child_of, children_of, has_open, is_over, parent_of,
@@ -57,5 +63,8 @@ pub use site::{Plugin, Site, Store};
 pub use skip::{have, is_root, skip_unless};
 pub use snapshot::Snapshot;
 pub use timing::{Summary, Timed, TimedCall, time_of_children};
+pub use vpp_node::{VppNode, VppPod};
+pub use vpp_pair::{PairPod, VppPair, VppPairNode};
+pub use vpp_process::{VppProcess, VppProgram};
 pub use wait::wait_until;
 pub use workbench::Workbench;

@@ -47,6 +47,14 @@ impl TimedCall {
         }
     }
 
+    /// The same with a variable.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<OsString>) -> Self {
+        self.environment.retain(|(name, _)| name.as_os_str() != key);
+        self.environment.push((key.into(), value.into()));
+        self
+    }
+
     /// One call.
     pub fn run(&self, id: &str) -> io::Result<Timed> {
         let mut command = self.command(&self.binary, id)?;

@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::addr::Addr;
+use crate::identity::Network;
 use crate::policy::{Policy, Strategy};
 use crate::range::RangeSet;
 
@@ -32,6 +33,9 @@ use json::At;
 
 /// How long a call waits for another one's lock, unless `lockTimeout` says otherwise.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest `instance`, in bytes.
+const INSTANCE_LENGTH: usize = 32;
 
 /// The keys of the ipam section that every IPAM of this family knows.
 pub const KNOWN_KEYS: &[&str] = &[
@@ -52,6 +56,7 @@ pub const KNOWN_KEYS: &[&str] = &[
     "strategy",
     "cooldown",
     "lockTimeout",
+    "instance",
 ];
 
 /// The keys of a range.
@@ -128,6 +133,9 @@ pub struct Place {
     pub shared: Option<bool>,
     /// How long to wait for the lock.
     pub lock_timeout: Duration,
+    /// What tells this IPAM from others of its type that serve the same attachment, if given: its position in a
+    /// chain, or a name. Rows of a database belong to it; a directory knows no such thing.
+    pub instance: Option<String>,
 }
 
 impl Config {
@@ -198,6 +206,7 @@ impl Default for Place {
             data_dir: None,
             shared: None,
             lock_timeout: LOCK_TIMEOUT,
+            instance: None,
         }
     }
 }
@@ -218,6 +227,7 @@ impl Place {
             data_dir: path(&ipam, "dataDir").map_err(&mut ignore).unwrap_or_default(),
             shared: shared(&ipam).map_err(&mut ignore).unwrap_or_default(),
             lock_timeout: lock_timeout(&ipam).map_err(&mut ignore).unwrap_or(LOCK_TIMEOUT),
+            instance: instance(&ipam).map_err(&mut ignore).unwrap_or_default(),
         };
         (place, warnings)
     }
@@ -233,6 +243,7 @@ impl Place {
             data_dir: path(ipam, "dataDir")?,
             shared: shared(ipam)?,
             lock_timeout: lock_timeout(ipam)?,
+            instance: instance(ipam)?,
         })
     }
 
@@ -267,6 +278,12 @@ impl Place {
                 format!("{:?}", self.database.as_deref().unwrap_or_default()),
                 "has no database",
                 "\"store\": \"sqlite\" beside it, or dataDir in its place",
+            ),
+            StoreKind::Dir if self.instance.is_some() => cannot(
+                "instance",
+                format!("{:?}", self.instance.as_deref().unwrap_or_default()),
+                "keeps the reference's files, which do not know whose they are",
+                "\"store\": \"sqlite\", or a dataDir of its own in its place",
             ),
             StoreKind::Sqlite if self.shared == Some(true) => cannot(
                 "shared",
@@ -344,6 +361,25 @@ fn shared(ipam: &At<'_>) -> Result<Option<bool>, ConfigError> {
 
 fn lock_timeout(ipam: &At<'_>) -> Result<Duration, ConfigError> {
     Ok(duration_at(ipam, "lockTimeout")?.unwrap_or(LOCK_TIMEOUT))
+}
+
+/// The key `instance` of the ipam section; the empty text is as absent.
+///
+/// # Errors
+/// If it is none.
+pub fn instance(ipam: &At<'_>) -> Result<Option<String>, ConfigError> {
+    let Some(at) = ipam.get("instance")? else { return Ok(None) };
+    let text = at.string()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.len() > INSTANCE_LENGTH || Network::new(text).is_err() {
+        return Err(at.wrong(
+            format!("{at}: {:?} is no instance", json::shown(text)),
+            "up to 32 letters, digits, '_', '.' and '-', the first a letter or a digit",
+        ));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn duration_at(ipam: &At<'_>, key: &str) -> Result<Option<Duration>, ConfigError> {

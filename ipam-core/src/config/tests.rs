@@ -235,3 +235,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_instance_is_a_plain_name() {
+    let place = |text: Value| Place::read(&At::standing_at(&json!({"instance": text}), "ipam"));
+    for text in ["1", "c0.1", "v6", "x".repeat(32).as_str()] {
+        assert_eq!(place(json!(text)).unwrap().instance.as_deref(), Some(text));
+    }
+    assert_eq!(place(json!("")).unwrap().instance, None);
+    for text in ["a/b", "a@b", ".1", "a b", "ä", "x".repeat(33).as_str()] {
+        assert!(place(json!(text)).unwrap_err().message.contains("is no instance"), "{text}");
+    }
+    let named = place(json!("v6")).unwrap();
+    assert!(named.allows(StoreKind::Sqlite, Policy::default()).is_ok());
+    let refused = named.allows(StoreKind::Dir, Policy::default()).unwrap_err();
+    assert!(refused.message.contains("do not know whose they are"), "{refused}");
+}

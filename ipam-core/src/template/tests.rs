@@ -219,3 +219,23 @@ proptest! {
         let _ = rendered(&json!({"ranges": [[{"subnet": text, "rangeStart": text, "carve": {"pool": text}}]], "carve": text}), index);
     }
 }
+
+#[test]
+fn only_known_placeholders_are_filled_in_elsewhere() {
+    let node = |index| NodeIdentity { index, name: "vm-4".to_owned(), source: "x".to_owned() };
+    let value = json!({
+        "{i}": ["192.168.16.{i}/24", {"a": "{i:04x}.{i/256}.{i%256}"}, 5, null, true],
+        "peer": "10.1.{peer}.0/24 % .x {i{i}} {} {i {node} }",
+    });
+    assert!(has_known(&value));
+    assert_eq!(
+        fill_known(&value, &node(300)),
+        json!({
+            "{i}": ["192.168.16.300/24", {"a": "012c.1.44"}, 5, null, true],
+            "peer": "10.1.{peer}.0/24 % .x {i300} {} {i vm-4 }",
+        })
+    );
+    let none = json!({"a": ["{peer}", "{I}", "%", "{i", "i}", "{i:y}"], "{i}": 1});
+    assert!(!has_known(&none));
+    assert_eq!(fill_known(&none, &node(4)), none);
+}

@@ -118,6 +118,18 @@ pub enum StoreError {
         /// Where.
         path: PathBuf,
     },
+    /// Another IPAM of the same network has given the address away.
+    #[error("{addr} is given to {holder} already by another IPAM of this network, {instance} in {}", path.display())]
+    OtherInstance {
+        /// The address.
+        addr: Addr,
+        /// Who holds it.
+        holder: String,
+        /// The other IPAM.
+        instance: String,
+        /// Where.
+        path: PathBuf,
+    },
     /// The state belongs to another node.
     #[error("{} holds addresses of the node with index {pinned}, not {pin}", path.display())]
     OtherNode {
@@ -156,7 +168,13 @@ impl StoreError {
 
     /// Whether the configuration names a place where the store cannot be.
     pub const fn is_misplaced(&self) -> bool {
-        matches!(self, Self::NotOurs { .. } | Self::NetworkFs { .. } | Self::OtherDatabase { .. })
+        matches!(
+            self,
+            Self::NotOurs { .. }
+                | Self::NetworkFs { .. }
+                | Self::OtherDatabase { .. }
+                | Self::OtherInstance { .. }
+        )
     }
 
     /// Whether the path is one at which nothing can be: longer than the file system allows.
@@ -203,6 +221,11 @@ impl StoreError {
                 other.display()
             ),
             Self::Held { .. } => "free it first, or leave it out".to_owned(),
+            Self::OtherInstance { .. } => {
+                "IPAMs of one chain must have ranges of their own, and keep their order (or have an \
+                 \"instance\" each) while containers live"
+                    .to_owned()
+            }
             Self::Busy { holder, .. } => {
                 format!("look at what {holder} is doing; the runtime will try again")
             }

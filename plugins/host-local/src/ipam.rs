@@ -74,7 +74,7 @@ impl<S: Source> Plugin for Ipam<S> {
             // A failure leaves the reservation to the DEL that the runtime sends after a failed ADD.
             let _ = store.undo(&attachment, &answer.choices);
         });
-        Ok(Added { result, undo })
+        Ok(Added { result: result.into(), undo })
     }
 
     fn del(&self, call: &Call) -> Result<(), Error> {
@@ -166,6 +166,16 @@ impl<S: Source> Ipam<S> {
         place.store.unwrap_or_else(|| self.source.store())
     }
 
+    /// Whose rows of a database are meant.
+    fn instance(&self, place: &Place) -> Result<Instance, Error> {
+        let name = self.about().name;
+        let instance = match &place.instance {
+            None => Instance::new(name),
+            Some(instance) => Instance::new(format!("{name}@{instance}")),
+        };
+        instance.map_err(|e| Error::new(Code::Internal, format!("the plugin's name {e}")))
+    }
+
     /// Where the configuration keeps its state.
     fn chosen(&self, call: &Call, place: &Place) -> Remembered {
         match self.kind(place) {
@@ -237,14 +247,13 @@ impl<S: Source> Ipam<S> {
                     self.source.store() == StoreKind::Sqlite && *path == default_database(call);
                 let location = SqliteLocation {
                     network,
-                    instance: Instance::new(self.about().name).map_err(|e| {
-                        Error::new(Code::Internal, format!("the plugin's name {e}"))
-                    })?,
+                    instance: self.instance(place)?,
                     elsewhere: !expected,
-                    import: Some(data_dir(call, place)),
+                    // What others have left in the directory is the first one's business.
+                    import: place.instance.is_none().then(|| data_dir(call, place)),
                 };
                 let database = Database::new(path.clone(), state, lock_timeout);
-                AnyStore::Sqlite(SqliteStore::new(database, location))
+                AnyStore::Sqlite(SqliteStore::new(database, location).guarded())
             }
         })
     }

@@ -114,6 +114,9 @@ enum Commands {
     /// Looks at what nodes are known as, and at the nodes of the cluster.
     #[command(subcommand)]
     Node(commands::node::Node),
+    /// Prepares a node for VPP, and looks at what VPP has of pods.
+    #[command(subcommand)]
+    Vpp(commands::vpp::Vpp),
     /// Prints the completions for a shell.
     Completions(commands::completions::Completions),
     /// Writes the manual pages.
@@ -140,6 +143,7 @@ impl Commands {
             Self::Conf(command) => command,
             Self::Pool(command) => command,
             Self::Node(command) => command,
+            Self::Vpp(command) => command,
             Self::Completions(command) => command,
             Self::Man(command) => command,
         }

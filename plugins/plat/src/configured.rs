@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use ipam_core::config::{Config, StoreKind};
 use ipam_core::layout::Layout;
 use ipam_core::node::NodeIdentity;
+use ipam_core::template::fill_known;
 use node_local::{Problem, Rendered, Surroundings};
+use serde_json::Value;
 
 use crate::context::Context;
-use crate::netconf::{self, Member, entry, printable};
+use crate::netconf::{self, Member, entry, printable, text_of};
 
 /// One IPAM section of a configuration file.
 #[derive(Clone, Debug)]
@@ -116,6 +118,37 @@ pub(crate) fn read_text(reader: impl Read) -> Result<String, String> {
         .map_err(|error| format!("is no UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
 }
 
+/// The members that a chain stands for, one for each IPAM plugin that it lists; another member itself.
+fn listed(member: Member, around: &Surroundings) -> Vec<Member> {
+    let top = member.plugin() == "chain";
+    let ipam = entry(&member.net, "ipam");
+    let holder =
+        if member.ipam() == Some("chain") { ipam } else { Some(&member.net).filter(|_| top) };
+    let list = holder.and_then(|holder| entry(holder, "ipams")).and_then(Value::as_array);
+    let sections: Vec<Value> = match (list, ipam) {
+        (Some(list), _) => list.clone(),
+        (None, Some(ipam)) if top => vec![ipam.clone()],
+        _ => return vec![member],
+    };
+    // At the top a chain fills the node's number into what node-local does not fill in itself.
+    let node =
+        top.then(|| node_local::find(&serde_json::json!({"ipam": {}}), around).ok()).flatten();
+    let made = sections.into_iter().map(|section| {
+        let own = text_of(&section, "type") == Some("node-local");
+        let section = match &node {
+            Some(node) if !own => fill_known(&section, node),
+            _ => section,
+        };
+        let mut net = member.net.clone();
+        if let Some(object) = net.as_object_mut() {
+            object.retain(|key, _| !key.eq_ignore_ascii_case("ipam"));
+            object.insert("ipam".to_owned(), section);
+        }
+        Member { path: member.path.clone(), net }
+    });
+    made.collect()
+}
+
 fn sections(
     path: &Path,
     text: &str,
@@ -132,7 +165,7 @@ fn sections(
                 continue;
             }
         };
-        for member in document.members() {
+        for member in document.members().into_iter().flat_map(|member| listed(member, around)) {
             let Some(plugin) = member.ipam().filter(|plugin| PLUGINS.contains(plugin)) else {
                 continue;
             };
@@ -225,6 +258,17 @@ mod tests {
             r#"{"cniVersion": "1.0.0", "name": "a", "type": "bridge", "ipam": {
                 "type": "host-local", "subnet": "10.1.0.0/24"}}"#,
         );
+        write(
+            "cni/net.d/25-c.conf",
+            r#"{"cniVersion": "1.0.0", "name": "c", "type": "bridge", "ipam": {"type": "chain", "ipams": [
+                {"type": "node-local", "subnet": "10.8.{i}.0/24"}, {"type": "dhcp"},
+                {"type": "host-local", "subnet": "10.9.0.0/24"}]}}"#,
+        );
+        write(
+            "cni/net.d/26-d.conf",
+            r#"{"cniVersion": "1.0.0", "name": "d", "type": "chain", "main": {"type": "bridge"}, "ipam":
+                {"type": "host-local", "subnet": "10.4.{i}.0/24"}}"#,
+        );
         write("cni/net.d/30-bad.json", "{\n x}");
         write(
             "cni/net.d/35-wrong.conf",
@@ -256,6 +300,9 @@ mod tests {
             [
                 "a host-local 10.1.0.1-10.1.0.254 None",
                 "b node-local 10.7.7.1-10.7.7.254 Some(\"/d\")",
+                "c node-local 10.8.7.1-10.8.7.254 None",
+                "c host-local 10.9.0.1-10.9.0.254 None",
+                "d host-local 10.4.7.1-10.4.7.254 None",
             ]
         );
         let expected = [

@@ -26,5 +26,6 @@ mod problems;
 mod reading;
 mod shown;
 mod usage;
+mod vpp;
 
 pub use cli::main;

@@ -59,7 +59,7 @@ fn an_address_of_a_node_is_reserved_by_that_node() {
     let (code, message) = error(&node.call("ADD", &asked).id("c3").run());
     assert_eq!(code, 11, "{message}");
     for id in ["c4", "c5", "c6", "c7", "c8", "c9"] {
-        assert_ne!(node.add(id, &config), [free.clone()]);
+        assert_ne!(node.add(id, &config), std::slice::from_ref(&free));
     }
     // What a pod holds is not reserved, and both sides are named.
     let output = node

@@ -24,7 +24,7 @@ fn everything_is_verified_in_one_round_trip() {
         batch.dump(&msg::IpRouteV2Dump { src: 0, table: Table::new(0, Family::V4) }).unwrap();
     let wrong = batch.call(&msg::DeleteLoopback { sw_if_index: IfIndex(99) }).unwrap();
     let mut answers = batch.send().unwrap();
-    assert_eq!(answers.details(routes).unwrap().len(), 4);
+    assert_eq!(answers.details(routes).unwrap().len(), 5);
     assert_eq!(answers.details(interfaces).unwrap().len(), 3);
     assert_eq!(answers.details(addresses).unwrap()[0].prefix, prefix("10.1.1.1/32"));
     assert_eq!(answers.details(sources).unwrap().len(), 6);

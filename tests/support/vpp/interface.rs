@@ -19,9 +19,7 @@ pub(super) fn handle(state: &mut State, message: &str, m: &Values) -> Option<Ans
         "sw_interface_set_interface_name" => Answer::of(of(state, m).map(|interface| {
             interface.name = m.text("name").to_owned();
         })),
-        "sw_interface_ip6_enable_disable" => Answer::of(of(state, m).map(|interface| {
-            interface.ip6 = m.truth("enable");
-        })),
+        "sw_interface_ip6_enable_disable" => Answer::of(set_ip6(state, m)),
         "feature_enable_disable" => {
             let name = format!("{} {}", m.text("arc_name"), m.text("feature_name"));
             Answer::of(set_feature(state, m, &name, m.truth("enable")))
@@ -102,6 +100,17 @@ fn set_flags(state: &mut State, m: &Values) -> Result<(), i32> {
         // What happened, not what is.
         state.events.push((m.number("sw_if_index"), happened, false));
     }
+    Ok(())
+}
+
+/// What has IPv6, turned on or by an address, is refused a second time (VPP: `ip6_link_enable`).
+fn set_ip6(state: &mut State, m: &Values) -> Result<(), i32> {
+    let interface = of(state, m)?;
+    let has_address = interface.addresses.iter().any(|address| address.is_v6());
+    if m.truth("enable") && (interface.ip6 || has_address) {
+        return Err(errno::VALUE_EXISTS);
+    }
+    interface.ip6 = m.truth("enable");
     Ok(())
 }
 

@@ -206,9 +206,24 @@ impl Vpp {
         self.shared.lock().planned.push(Planned { message, after, times, trouble });
     }
 
+    /// No trouble is planned any more.
+    pub fn plan_nothing(&self) {
+        self.shared.lock().planned.clear();
+    }
+
     /// The names of the messages that it could read, in their order, since this was asked before.
     pub fn take_journal(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.lock().journal)
+    }
+
+    /// The same, looked at and kept.
+    pub fn look_at_journal<T>(&self, at: impl FnOnce(&[String]) -> T) -> T {
+        at(&self.shared.lock().journal)
+    }
+
+    /// No trouble is planned any more.
+    pub fn forget_plans(&self) {
+        self.shared.lock().planned.clear();
     }
 
     /// What clients did wrong since it started.

@@ -188,6 +188,7 @@ fn own_routes(state: &State, table: u32, v6: bool) -> Vec<(u8, Prefix, Values)> 
             (DEFAULT, "0.0.0.0/0"),
             (SPECIAL, "0.0.0.0/32"),
             (SPECIAL, "224.0.0.0/4"),
+            (SPECIAL, "240.0.0.0/4"),
             (SPECIAL, "255.255.255.255/32"),
         ]
     };

@@ -28,6 +28,7 @@ pub(super) mod errno {
     pub(in super::super) const INVALID_ARGUMENT: i32 = -73;
     pub(in super::super) const UNEXPECTED_STATE: i32 = -74;
     pub(in super::super) const IF_EXISTS: i32 = -79;
+    pub(in super::super) const VALUE_EXISTS: i32 = -81;
     pub(in super::super) const ADDRESS_IN_USE: i32 = -105;
     pub(in super::super) const ADDRESS_FOUND: i32 = -114;
     pub(in super::super) const ENTRY_EXISTS: i32 = -116;

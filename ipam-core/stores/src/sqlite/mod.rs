@@ -72,6 +72,8 @@ pub struct SqliteStore {
     location: SqliteLocation,
     places: Places,
     warnings: Vec<String>,
+    /// Whether an address that another instance of the plugin holds in the network is refused.
+    guarded: bool,
 }
 
 /// Why a verb did not do what it should.
@@ -98,7 +100,15 @@ impl SqliteStore {
     /// The store of a network. Nothing is opened yet.
     pub fn new(database: Database, location: SqliteLocation) -> Self {
         let places = Places::new(&database.state.durable, &location.network);
-        Self { database, location, places, warnings: Vec::new() }
+        Self { database, location, places, warnings: Vec::new(), guarded: false }
+    }
+
+    /// The same, refusing to give an address that another instance of the plugin holds in the network. Instances do not
+    /// see each other's rows; this is for those whose places in a chain may change while containers live.
+    #[must_use]
+    pub fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self
     }
 
     /// What was odd, a sentence each; emptied by the call.
@@ -227,6 +237,9 @@ impl SqliteStore {
         if choices.iter().all(|choice| choice.held) {
             return Ok(choices);
         }
+        if self.guarded {
+            self.refuse_siblings(rows, &choices)?;
+        }
         if self.location.elsewhere {
             self.places.remember(&self.remembered())?;
         }
@@ -243,6 +256,26 @@ impl SqliteStore {
             self.warnings.push(format!("the address is not remembered: {}", reason(&error)));
         }
         Ok(choices)
+    }
+
+    /// An IPAM that has changed its place in a chain must not give out what the one that was there before has given.
+    fn refuse_siblings(&self, rows: Rows<'_>, choices: &[Choice]) -> Result<(), Failure> {
+        let SqliteLocation { instance, network, .. } = &self.location;
+        // Nearly always there are none.
+        for (id, instance) in rows.siblings(instance, network.as_str())? {
+            let theirs = Rows { connection: rows.connection, network: id };
+            for choice in choices.iter().filter(|choice| !choice.held) {
+                if let Some(holder) = theirs.holder_of(choice.addr)? {
+                    return Err(Failure::Store(StoreError::OtherInstance {
+                        addr: choice.addr,
+                        holder: name_of(&holder),
+                        instance,
+                        path: self.database.path.clone(),
+                    }));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes a decision down.
@@ -380,6 +413,15 @@ impl SqliteStore {
             self.places.forget(&self.remembered());
         }
         Ok(stale)
+    }
+}
+
+/// A holder, for people.
+fn name_of(holder: &Holder) -> String {
+    match holder {
+        Holder::Attachment(attachment) => attachment.to_string(),
+        Holder::Container(container) => container.to_string(),
+        Holder::Unknown => "somebody unknown".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use ipam_core::addr::{Addr, Family, Interval};
 use ipam_core::allocator::Held;
 use ipam_core::config::Owner;
 use ipam_core::extents::Extents;
-use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Network};
+use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Instance, Network};
 use ipam_core::layout::Layout;
 use ipam_core::store::Record;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -320,6 +320,30 @@ impl Rows<'_> {
                 |row| Ok(holder(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?)),
             )
             .optional()
+    }
+
+    /// Other instances of the same plugin in the network `name`, each with the key of its rows.
+    pub(crate) fn siblings(
+        &self,
+        instance: &Instance,
+        name: &str,
+    ) -> rusqlite::Result<Vec<(i64, String)>> {
+        let plugin = instance.plugin();
+        // By the index on instances: what an ADD has read already. An '@' comes just before an 'A'.
+        let mut statement = self.connection.prepare(
+            "SELECT id, instance FROM network WHERE instance >= ?1 AND instance < ?2 AND name = ?3",
+        )?;
+        let mut rows = statement.query((plugin, format!("{plugin}A"), name))?;
+        let mut siblings = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, other): (i64, String) = (row.get(0)?, row.get(1)?);
+            if id != self.network
+                && Instance::new(other.as_str()).is_ok_and(|o| o.plugin() == plugin)
+            {
+                siblings.push((id, other));
+            }
+        }
+        Ok(siblings)
     }
 
     /// Whether an address is still held by this holder since that time.

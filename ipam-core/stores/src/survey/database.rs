@@ -511,7 +511,7 @@ fn remember(survey: &Survey, path: &Path, networks: &[NetworkState]) -> Result<(
     let default = survey.state.volatile.join(DEFAULT_DATABASE);
     for network in networks {
         let by_default = path == default
-            && network.instance.as_ref().is_some_and(|instance| instance.as_str() == "node-local");
+            && network.instance.as_ref().is_some_and(|instance| instance.plugin() == "node-local");
         if !by_default && let Ok(name) = Network::new(network.network.as_str()) {
             let place = Remembered::Database(path.to_path_buf());
             Places::new(&durable, &name).remember(&place)?;

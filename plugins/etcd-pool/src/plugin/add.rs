@@ -86,7 +86,7 @@ pub(super) fn add(
         // A failure leaves the allocation to the DEL that the runtime sends after a failed ADD.
         let _ = ops::undo(&mut ledger, now(), &nonce, &network, &attachment);
     });
-    Ok((cni::Added { result, undo }, Afterwards { flush }))
+    Ok((cni::Added { result: result.into(), undo }, Afterwards { flush }))
 }
 
 impl Adding<'_> {

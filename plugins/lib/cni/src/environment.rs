@@ -23,6 +23,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// The word in CNI_COMMAND.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+            Self::Check => "CHECK",
+            Self::Gc => "GC",
+            Self::Status => "STATUS",
+            Self::Version => "VERSION",
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "ADD" => Self::Add,
@@ -74,6 +86,19 @@ impl Environment {
             }
         }
         environment
+    }
+
+    /// The same with another value of a variable: what a delegate is to see.
+    #[must_use]
+    pub fn with(mut self, variable: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(variable.to_owned(), value.into());
+        self
+    }
+
+    /// The CNI_* variables.
+    pub(crate) fn cni_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(|(name, _)| name.starts_with("CNI_"))
     }
 
     /// The value of a variable; empty where it is not set.

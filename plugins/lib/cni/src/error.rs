@@ -30,6 +30,8 @@ pub enum Code {
     Inconsistent,
     /// 999: a defect of the plugin.
     Internal,
+    /// Any other number: that of another plugin.
+    Other(u32),
 }
 
 impl Code {
@@ -48,6 +50,26 @@ impl Code {
             Self::LimitedConnectivity => 51,
             Self::Inconsistent => 100,
             Self::Internal => 999,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The code of a number: what another plugin answered.
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::IncompatibleVersion,
+            3 => Self::UnknownContainer,
+            4 => Self::InvalidEnvironment,
+            5 => Self::Io,
+            6 => Self::Decode,
+            7 => Self::InvalidConfig,
+            8 => Self::InvalidNamespace,
+            11 => Self::TryAgainLater,
+            50 => Self::NotAvailable,
+            51 => Self::LimitedConnectivity,
+            100 => Self::Inconsistent,
+            999 => Self::Internal,
+            _ => Self::Other(number),
         }
     }
 }
@@ -126,6 +148,14 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_is_a_code_and_back() {
+        for number in 0..1100 {
+            assert_eq!(Code::from_number(number).number(), number);
+        }
+        assert_eq!(Code::from_number(11), Code::TryAgainLater);
+    }
 
     #[test]
     fn texts_stay_on_their_line() {

@@ -3,13 +3,15 @@ The CNI protocol, spec versions 0.1.0 to 1.1.0, as plugins see it.
 
 [`run`] is the frame around a plugin: it checks the environment, reads standard input, chooses the
 operation, prints the result or the error and undoes what could not be delivered. A plugin implements
-[`Plugin`] and sees one checked [`Call`].
+[`Plugin`] and sees one checked [`Call`]. IPAM plugins, main plugins and plugins that call others use the same frame
+and differ in what they answer ([`Answer`]); [`Delegate`] calls another plugin.
 
 Order of checks and texts are those of the reference's skeleton (containernetworking/cni 1.3.0), which
 people and tools know; codes and the answer to VERSION follow the specification.
 */
 
 mod caller;
+mod delegate;
 mod environment;
 mod error;
 mod result;
@@ -17,8 +19,9 @@ mod run;
 mod version;
 
 pub use caller::Caller;
+pub use delegate::{Delegate, PATIENCE, ipam_type};
 pub use environment::{Command, Environment};
 pub use error::{Code, Error};
-pub use result::{Dns, IpConfig, IpamResult, Route};
+pub use result::{Answer, Dns, FullResult, Interface, InterfaceIp, IpConfig, IpamResult, Route};
 pub use run::{About, Added, Call, Plugin, run};
 pub use version::{SUPPORTED, SpecVersion};

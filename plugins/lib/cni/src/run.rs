@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::environment::{Command, Environment, is_plain};
 use crate::error::{Code, Error, cut, printable};
-use crate::result::{IpamResult, pretty};
+use crate::result::{Answer, pretty};
 use crate::version::{SUPPORTED, SpecVersion, allows};
 
 /// The most that is read from standard input.
@@ -71,7 +71,7 @@ impl Call {
 /// A result, and how to take it back if nobody gets it.
 pub struct Added {
     /// What to answer.
-    pub result: IpamResult,
+    pub result: Answer,
     /// Undoes the ADD.
     pub undo: Box<dyn FnOnce()>,
 }
@@ -169,10 +169,13 @@ fn answer(
         Command::Add => {
             refuse_own_namespace(&call.environment)?;
             let Added { result, undo } = plugin.add(&call)?;
-            print(&result.render(spec)).map_err(|error| {
+            let printed = result
+                .render(spec)
+                .and_then(|text| print(&text).map_err(|error| undeliverable(&error)));
+            if printed.is_err() {
                 undo();
-                undeliverable(&error)
-            })
+            }
+            printed
         }
         Command::Del => plugin.del(&call),
         Command::Check => plugin.check(&call),
@@ -296,7 +299,7 @@ fn parse_config(text: &[u8]) -> Result<Value, Error> {
 }
 
 /// A key as written, else without regard to case, as the reference decodes it.
-fn key<'a>(config: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn key<'a>(config: &'a Value, name: &str) -> Option<&'a Value> {
     let object = config.as_object()?;
     object
         .get(name)

@@ -18,5 +18,6 @@ pub(crate) mod pool;
 pub(crate) mod release;
 pub(crate) mod render;
 pub(crate) mod status;
+pub(crate) mod vpp;
 pub(crate) mod watch;
 pub(crate) mod who;

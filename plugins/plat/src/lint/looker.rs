@@ -32,6 +32,7 @@ const COMMON_KEYS: &[&str] = &[
     "name",
     "type",
     "ipam",
+    "ipams",
     "dns",
     "args",
     "capabilities",
@@ -63,7 +64,7 @@ const NEED_IPAM: &[&str] = &["bridge", "ipvlan", "macvlan", "ptp", "vlan", "host
 
 /// IPAM plugins whose names are not to be taken for a slip.
 const IPAM_TYPES: &[&str] =
-    &["host-local", "node-local", "static", "dhcp", "whereabouts", "calico-ipam"];
+    &["host-local", "node-local", "chain", "static", "dhcp", "whereabouts", "calico-ipam"];
 
 /// How many findings a file has room for; errors are always told.
 const MOST: usize = 100;
@@ -302,6 +303,10 @@ impl Looker<'_> {
                     format!("did you mean {meant:?}?"),
                 );
             }
+            return;
+        }
+        // A chain fills the node's number into all sections but node-local's before a plugin sees them.
+        if member.plugin() == "chain" && kind != "node-local" {
             return;
         }
         self.ranges(member, kind == "node-local");

@@ -1,9 +1,16 @@
 /*!
-The result of an IPAM plugin, in the form of each spec version.
+Results, in the form of each spec version.
 
 Order of keys and absence of empty ones are the reference's: results are compared as text by people and
 by tests.
 */
+
+mod answer;
+mod full;
+mod parse;
+
+pub use answer::Answer;
+pub use full::{FullResult, Interface, InterfaceIp};
 
 use std::net::IpAddr;
 
@@ -157,8 +164,8 @@ struct NewIp {
 }
 
 impl IpamResult {
-    /// The result as text in the form of a spec version. `version` is printed as it came.
-    pub(crate) fn render(&self, spec: SpecVersion) -> String {
+    /// The result as text in the form of a spec version.
+    pub fn render(&self, spec: SpecVersion) -> String {
         let version = spec.as_str();
         if spec <= SpecVersion::V0_2_0 {
             let (ip4, ip6) = (self.old_ip(false), self.old_ip(true));
@@ -206,54 +213,4 @@ pub(crate) fn pretty(value: &impl Serialize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn result() -> IpamResult {
-        let route = |dst: &str, gw: Option<&str>| Route {
-            dst: dst.to_owned(),
-            gw: gw.map(|gw| gw.parse().unwrap()),
-            mtu: 0,
-            advmss: 0,
-            priority: 0,
-            table: None,
-            scope: None,
-        };
-        let ip = |address: &str, prefix, gateway: &str| IpConfig {
-            address: address.parse().unwrap(),
-            prefix,
-            gateway: Some(gateway.parse().unwrap()),
-        };
-        IpamResult {
-            ips: vec![ip("10.1.2.2", 24, "10.1.2.1"), ip("2001:db8:1::2", 64, "2001:db8:1::1")],
-            routes: vec![
-                route("0.0.0.0/0", None),
-                route("::/0", Some("2001:db8:1::1")),
-                Route { mtu: 1400, table: Some(0), ..route("192.168.0.0/16", Some("1.1.1.1")) },
-            ],
-            dns: Dns::default(),
-        }
-    }
-
-    fn compact(spec: SpecVersion) -> String {
-        let text = result().render(spec);
-        assert!(text.starts_with("{\n    \"cniVersion\"") && text.ends_with('}'));
-        text.replace([' ', '\n'], "")
-    }
-
-    #[test]
-    fn each_version_has_its_form() {
-        assert_eq!(
-            compact(SpecVersion::V0_2_0),
-            r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.1.2.2/24","gateway":"10.1.2.1","routes":[{"dst":"0.0.0.0/0"},{"dst":"192.168.0.0/16","gw":"1.1.1.1"}]},"ip6":{"ip":"2001:db8:1::2/64","gateway":"2001:db8:1::1","routes":[{"dst":"::/0","gw":"2001:db8:1::1"}]},"dns":{}}"#
-        );
-        assert_eq!(
-            compact(SpecVersion::V0_4_0),
-            r#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.1.2.2/24","gateway":"10.1.2.1"},{"version":"6","address":"2001:db8:1::2/64","gateway":"2001:db8:1::1"}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0","gw":"2001:db8:1::1"},{"dst":"192.168.0.0/16","gw":"1.1.1.1","mtu":1400,"table":0}],"dns":{}}"#
-        );
-        assert_eq!(
-            compact(SpecVersion::V1_1_0),
-            r#"{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24","gateway":"10.1.2.1"},{"address":"2001:db8:1::2/64","gateway":"2001:db8:1::1"}],"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0","gw":"2001:db8:1::1"},{"dst":"192.168.0.0/16","gw":"1.1.1.1","mtu":1400,"table":0}]}"#
-        );
-    }
-}
+mod tests;

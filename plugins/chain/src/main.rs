@@ -1,0 +1,7 @@
+//! The CNI binary `chain`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::run(&chain::Chain)
+}
