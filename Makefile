@@ -19,7 +19,7 @@ FUZZ_CORPUS ?= fuzz/target/corpus
 FUZZ_LIMITS ?=
 FUZZ_SAME := -seed=1 -runs=100000 reservation:-runs=5000
 
-BINARIES := host-local node-local etcd-pool vpp chain plat
+BINARIES := host-local node-local etcd-pool vpp chain plat-agent plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 BUILD_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEST_LOG := $(BUILD_DIR)/test.log

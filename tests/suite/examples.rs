@@ -15,7 +15,7 @@ use support::{
 };
 
 /// Parts of the folder that other tests run.
-const COVERED_ELSEWHERE: [&str; 3] = ["README.md", "demo", "demo-pool"];
+const COVERED_ELSEWHERE: [&str; 4] = ["README.md", "demo", "demo-pool", "plat-agent"];
 
 fn folder() -> PathBuf {
     repository().join("conf-examples")

@@ -19,6 +19,7 @@ mod kernel;
 mod multus;
 mod node_local;
 mod orphan;
+mod plat_agent;
 mod plat_cluster;
 mod plat_conf;
 mod plat_pool;

@@ -201,6 +201,9 @@ pub struct NodeRecord {
     /// Its IPv6 address for other nodes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub a6: String,
+    /// The networks of its pods that are in no pool, for the routes of other nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nets: Vec<String>,
     /// The version of Plat that wrote this.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub v: String,

@@ -1,0 +1,64 @@
+//! Routes in VPP, in miniature: a source of their own, and back after a restart.
+
+use serde_json::json;
+use support::vpp::{Setup, Vpp};
+use support::wait_until;
+
+use super::cluster::{Cluster, available};
+
+/// How many routes there are of the agent's source.
+fn ours(vpp: &Vpp) -> usize {
+    vpp.look(|state| {
+        let source = state.sources.iter().find(|(_, _, name)| name == "plat-agent");
+        let of_ours = |id: u8| state.routes.values().filter(|of| of.contains_key(&id)).count();
+        source.map_or(0, |(id, ..)| of_ours(*id))
+    })
+}
+
+#[test]
+fn routes_are_in_vpp_and_come_back() {
+    if !available("routes_are_in_vpp_and_come_back") {
+        return;
+    }
+    let mut vpp = Vpp::start(Setup::default());
+    let cluster = Cluster::new();
+    let mut node = cluster.node(1);
+    let file = node.scratch.write(
+        "routes.json",
+        json!({"routes": [
+            {"dst": "10.1.2.0/24", "gw": "192.168.16.2", "node": "vm-002"},
+            {"dst": "fd10:2::/64", "gw": "fd16::2", "node": "vm-002"},
+        ]})
+        .to_string(),
+    );
+    node.configure(&json!({
+        "node": "vm-001",
+        "routes": {
+            "sources": [{"type": "file", "path": file}],
+            "sinks": [{"type": "vpp", "socket": vpp.path()}, {"type": "kernel"}],
+            "resync": "1s",
+        },
+    }));
+    let (exit, said) = node.agent(&["--once"]);
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(said.contains("4 added, 0 removed, 0 kept"), "{said}");
+    assert_eq!(vpp.complaints(), [""; 0]);
+    let (exit, said) = node.agent(&["--once"]);
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(said.contains("0 added, 0 removed, 4 kept"), "{said}");
+
+    assert_eq!(ours(&vpp), 2);
+
+    // VPP is started anew, and has nothing.
+    node.start();
+    vpp.restart();
+    wait_until("the routes are back", || ours(&vpp) == 2);
+    // A route goes from the file.
+    node.scratch.write("routes.json", json!({"routes": []}).to_string());
+    wait_until("the routes are removed", || ours(&vpp) == 0);
+    node.waits_for_no_route("10.1.2.0/24");
+    node.end();
+    let (exit, said) = node.agent(&["--cleanup"]);
+    assert_eq!(exit, Some(0), "{said}");
+    assert_eq!(vpp.complaints(), [""; 0]);
+}
