@@ -9,7 +9,7 @@ use kernel::{Link, Netlink};
 use vpp_api::Client;
 use vpp_api::msg::SwInterfaceDetails;
 
-use crate::attach::plan::{Around, differences, finish, no_routes, repair};
+use crate::attach::plan::{Around, TAP_DEVICES, differences, finish, no_routes, repair};
 use crate::attach::remove::{Going, from_vpp, is_ours};
 use crate::attach::seen::{find_or_ask, look};
 use crate::attach::step::{Step, apply};
@@ -80,11 +80,11 @@ pub(crate) fn make(
 }
 
 /// What VPP calls the devices of a kind.
-fn device_type(kind: Kind) -> &'static str {
+const fn device_types(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Veth => "af-packet",
-        Kind::Tap => "virtio",
-        Kind::Memif => "memif",
+        Kind::Veth => &["af-packet"],
+        Kind::Tap => TAP_DEVICES,
+        Kind::Memif => &["memif"],
     }
 }
 
@@ -106,7 +106,8 @@ impl<'a> Making<'a> {
     }
 
     fn is_of_kind(&self, interface: &SwInterfaceDetails) -> bool {
-        interface.interface_dev_type == device_type(self.record.kind)
+        let device = interface.interface_dev_type.to_string();
+        device_types(self.record.kind).contains(&device.as_str())
     }
 
     fn going(&self) -> Going<'_> {

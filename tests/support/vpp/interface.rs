@@ -83,7 +83,7 @@ fn dump(state: &State, m: &Values) -> Answer {
             .with("link_mtu", u32::from(interface.link_mtu))
             .with("mtu", Value::Numbers(interface.mtu.to_vec()))
             .with("interface_name", interface.name.as_str())
-            .with("interface_dev_type", interface.dev_type())
+            .with("interface_dev_type", interface.dev_type(&state.setup.release))
             .with("tag", interface.tag.as_str())
     };
     let all = state.interfaces.iter().filter(is_wanted).map(details);

@@ -296,13 +296,14 @@ impl Interface {
         }
     }
 
-    /// What VPP calls such a device.
-    pub(super) fn dev_type(&self) -> &'static str {
+    /// What VPP calls such a device. Taps are a plugin's from 26.02 on, with another name.
+    pub(super) fn dev_type(&self, release: &str) -> &'static str {
         match self.kind {
             Kind::Local => "local",
             Kind::Hardware(_) => "dpdk",
             Kind::Loopback(_) => "Loopback",
             Kind::AfPacket { .. } => "af-packet",
+            Kind::Tap { .. } if release >= "26.02" => "tap",
             Kind::Tap { .. } => "virtio",
             Kind::Memif { .. } => "memif",
         }

@@ -22,6 +22,9 @@ use crate::config::Kind;
 use crate::record::Record;
 use crate::tag::Tag;
 
+/// What VPP calls a tap: up to 25.10 it shares the class of virtio devices, from 26.02 on it has one of its own.
+pub(crate) const TAP_DEVICES: &[&str] = &["virtio", "tap"];
+
 /// What an attachment finds in VPP: the node's part is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Around {
@@ -197,7 +200,7 @@ pub(crate) fn remove(
     let device = interface.interface_dev_type.to_string();
     let name = interface.interface_name.to_string();
     steps.push(match device.as_str() {
-        "virtio" => Step::DeleteTap,
+        tap if TAP_DEVICES.contains(&tap) => Step::DeleteTap,
         "memif" => Step::DeleteMemif,
         _ => Step::DeleteAfPacket(name.strip_prefix("host-").unwrap_or(&name).to_owned()),
     });

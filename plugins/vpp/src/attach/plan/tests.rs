@@ -204,6 +204,7 @@ fn routes_go_before_their_interface() {
     for (name, device, last) in [
         ("host-vpp0123456789a", "af-packet", "delete the interface on vpp0123456789a"),
         ("tap3", "virtio", "delete the tap"),
+        ("tap3", "tap", "delete the tap"),
         ("memif1/0", "memif", "delete the memif"),
     ] {
         let interface = interface(&record, tag, name, device);
