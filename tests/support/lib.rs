@@ -26,6 +26,7 @@ mod pool_node;
 mod process;
 mod program;
 mod random;
+pub mod report;
 mod scratch;
 mod site;
 mod skip;

@@ -63,6 +63,12 @@ impl TimedCall {
         Ok(Timed { took: start.elapsed(), exit: status.code() })
     }
 
+    /// One call, for what it says.
+    pub fn answer(&self, id: &str) -> io::Result<String> {
+        let output = self.command(&self.binary, id)?.stdout(Stdio::piped()).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
     /// The most memory that one call has resident, in KiB; `None` where strace is not installed.
     ///
     /// What `wait4` reports would include what the starting process had resident, so that a plugin

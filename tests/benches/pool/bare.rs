@@ -52,37 +52,48 @@ pub(crate) fn bare_process(this: &Path, endpoint: &str, key: &str) -> Outcome<Du
     if status.success() { Ok(took) } else { Err(format!("the bare transaction: {status}")) }
 }
 
-/// Records of other nodes, in blocks of theirs.
+/// Records of other nodes, in blocks of theirs: in the upper half of the pool, but for a block that a node has
+/// already claimed there.
 pub(crate) fn fill(connection: &Value, held: usize) -> Outcome<()> {
     let mut to = InEtcd::new(connection);
     let keys = to.keys().clone();
     let pool = Cidr::parse(SYNC).ok_or("no pool")?.network();
     let size = 1_u128 << (32 - BLOCK);
-    let mut ops = Vec::new();
-    for n in 0..held as u128 {
-        let half = pool.count() / 2;
-        let addr = pool.first().offset(half + n).ok_or("no address")?;
-        let index = u32::try_from(n / size).map_err(|e| e.to_string())? + 1000;
+    let mut starts = (pool.count() / 2..pool.count()).step_by(1 << (32 - BLOCK));
+    let (mut left, mut index) = (held as u128, 1000_u32);
+    while left > 0 {
+        let start = pool.first().offset(starts.next().ok_or("the pool has no room for that many")?);
+        let start = start.ok_or("no address")?;
+        index += 1;
         let uuid = format!("00000000-0000-4000-8000-{index:012}");
-        if n % size == 0 {
-            let block = BlockRecord {
-                n: Some(index),
-                u: Some(uuid.clone()),
-                len: BLOCK,
-                p: "sync".to_owned(),
-                m: Mode::Sync,
-                t: 1,
-                ..BlockRecord::default()
-            };
-            ops.push(Op::put(keys.block("default", addr), record::write(&block)));
+        let block = BlockRecord {
+            n: Some(index),
+            u: Some(uuid.clone()),
+            len: BLOCK,
+            p: "sync".to_owned(),
+            m: Mode::Sync,
+            t: 1,
+            ..BlockRecord::default()
+        };
+        let key = keys.block("default", start);
+        let claim = Txn {
+            compares: vec![Compare::absent(key.clone())],
+            then: vec![Op::put(key, record::write(&block))],
+            otherwise: Vec::new(),
+        };
+        if !to.txn(&claim).succeeded {
+            continue;
         }
-        ops.push(Op::put(keys.address("default", addr), of_other(index, uuid, addr)));
-        if ops.len() + 2 > BATCH {
-            to.txn(&Txn { then: std::mem::take(&mut ops), ..Txn::default() });
+        let mut ops = Vec::new();
+        for n in 0..size.min(left) {
+            let addr = start.offset(n).ok_or("no address")?;
+            let value = of_other(index, uuid.clone(), addr);
+            ops.push(Op::put(keys.address("default", addr), value));
         }
-    }
-    if !ops.is_empty() {
-        to.txn(&Txn { then: ops, ..Txn::default() });
+        left = left.saturating_sub(size);
+        for batch in ops.chunks(BATCH - 1) {
+            to.txn(&Txn { then: batch.to_vec(), ..Txn::default() });
+        }
     }
     Ok(())
 }

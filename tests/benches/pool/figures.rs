@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::etcd::Etcd;
+use support::report::{Report, ms, ratio, shown, summary};
 use support::{Owned, Stopped, Summary, binary, time_of_children};
 
 use crate::bare::{bare_process, fill};
 use crate::place::{Place, connection, id, succeeded};
-use crate::report::{Report, ms, ratio, shown, summary};
 use crate::{Options, Outcome};
 
 /// How many call at once.

@@ -20,21 +20,18 @@ transaction's process starts as fast as theirs.
 mod bare;
 mod figures;
 mod place;
-mod report;
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use serde_json::json;
 use support::etcd::Setup;
+use support::report::{Report, heading, said};
 use support::{binary, repository};
 
 use bare::{BARE, bare};
 use figures::{
     beside_bare_transaction, beside_own_store, killed_callers, many_callers, requests, size,
 };
-use report::Report;
 
 type Outcome<T> = Result<T, String>;
 
@@ -91,45 +88,15 @@ fn bench(options: &Options) -> Outcome<()> {
         return Err("there is no etcd".to_owned());
     }
     let etcd = Setup::new().quota(2 << 30).start();
-    println!("{}", heading(options));
-    println!("| what | figure | goal | | how |\n|---|---|---|---|---|");
-    let mut report = Report::default();
+    let about =
+        [format!("Plugin: {}", binary("etcd-pool").display()), said("etcd", &["--version"])];
+    let heading = heading(&about, options.runs);
+    let mut report = Report::begin(&heading);
     size(&mut report)?;
     beside_own_store(options, &etcd, &mut report)?;
     beside_bare_transaction(options, &etcd, &mut report)?;
     many_callers(options, &etcd, &mut report)?;
     requests(options, &etcd, &mut report)?;
     killed_callers(options, etcd, &mut report)?;
-    let text = format!("{:#}\n", json!({ "heading": heading(options), "figures": report.rows }));
-    if let Some(dir) = options.json.parent() {
-        fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    }
-    fs::write(&options.json, text).map_err(|e| format!("{}: {e}", options.json.display()))?;
-    println!("\n{}", options.json.display());
-    Ok(())
-}
-
-fn heading(options: &Options) -> String {
-    let line = |path: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().next().unwrap_or("?").to_owned()
-    };
-    let said = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
-        text.ok()
-            .and_then(|t| t.lines().next().map(str::to_owned))
-            .unwrap_or_else(|| "?".to_owned())
-    };
-    format!(
-        "Date: {}\nMachine: {} processors, kernel {}, load {}\nPlugin: {}\n{}\nCommand: {}, {} runs\n",
-        said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
-        std::thread::available_parallelism().map_or(0, usize::from),
-        line("/proc/sys/kernel/osrelease"),
-        line("/proc/loadavg"),
-        binary("etcd-pool").display(),
-        said("etcd", &["--version"]),
-        std::env::args().collect::<Vec<_>>().join(" "),
-        options.runs,
-    )
+    report.write(&heading, &options.json)
 }

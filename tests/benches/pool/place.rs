@@ -129,7 +129,9 @@ pub(crate) fn succeeded(call: &TimedCall, command: &str, id: &str) -> Outcome<Du
     if timed.exit == Some(0) {
         return Ok(timed.took);
     }
-    Err(format!("{command} of {id} ends with {:?}", timed.exit))
+    // What it said is not kept while it is timed.
+    let again = call.answer(id).map_err(|e| e.to_string())?;
+    Err(format!("{command} of {id} ends with {:?}; asked once more, it says {again}", timed.exit))
 }
 
 /// A container ID as runtimes make them.

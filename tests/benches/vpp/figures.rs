@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use ipam_core::config::json::At;
 use ipam_core::node::NodeIdentity;
 use serde_json::{Value, json};
+use support::report::{Report, ms, ratio, shown, summary};
 use support::{TimedCall, VppNode, VppPod, binary};
 use vpp_api::{Client, IfIndex, msg};
 use vpp_plugin::node::{NodeSetup, NodeSpec, Place, Wanted, differences, ensure};
 
 use crate::bare::Bare;
 use crate::relay::Relay;
-use crate::report::{Report, ms, ratio, shown, summary};
 use crate::{Options, Outcome};
 
 /// Times that are not counted: the first ones find nothing in caches.

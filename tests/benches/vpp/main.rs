@@ -21,17 +21,14 @@ call. Read the ratios, not the times. `make bench-vpp` links this program as it 
 mod bare;
 mod figures;
 mod relay;
-mod report;
 
-use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use serde_json::json;
+use support::report::{Report, heading};
 use support::{VppNode, binary, is_root, repository};
 
 use bare::{BARE, bare};
-use report::Report;
 
 type Outcome<T> = Result<T, String>;
 
@@ -91,40 +88,14 @@ fn bench(options: &Options) -> Outcome<()> {
         return Err("network namespaces need root".to_owned());
     }
     let node = VppNode::new();
-    let heading = heading(options, &node)?;
-    println!("{heading}");
-    println!("| what | figure | goal | | how |\n|---|---|---|---|---|");
-    let mut report = Report::default();
+    let version = node.client().version().map_err(|e| e.to_string())?;
+    let about = [format!("Plugin: {}", binary("vpp").display()), format!("VPP: {version}")];
+    let heading = heading(&about, options.runs);
+    let mut report = Report::begin(&heading);
     figures::size(&mut report)?;
     figures::beside_bare_calls(options, &node, &mut report)?;
     figures::round_trips(&node, &mut report)?;
     figures::peer_routes(options, &node, &mut report)?;
     figures::memory(options, &node, &mut report)?;
-    let text = format!("{:#}\n", json!({ "heading": heading, "figures": report.rows }));
-    if let Some(dir) = options.json.parent() {
-        fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    }
-    fs::write(&options.json, text).map_err(|e| format!("{}: {e}", options.json.display()))?;
-    println!("\n{}", options.json.display());
-    Ok(())
-}
-
-fn heading(options: &Options, node: &VppNode) -> Outcome<String> {
-    let line = |path: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().next().unwrap_or("?").to_owned()
-    };
-    let date = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output();
-    let date = date.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
-    Ok(format!(
-        "Date: {}\nMachine: {} processors, kernel {}, load {}\nPlugin: {}\nVPP: {}\nCommand: {}, {} runs\n",
-        date.unwrap_or_else(|_| "?".to_owned()),
-        std::thread::available_parallelism().map_or(0, usize::from),
-        line("/proc/sys/kernel/osrelease"),
-        line("/proc/loadavg"),
-        binary("vpp").display(),
-        node.client().version().map_err(|e| e.to_string())?,
-        std::env::args().collect::<Vec<_>>().join(" "),
-        options.runs,
-    ))
+    report.write(&heading, &options.json)
 }
