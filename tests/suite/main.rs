@@ -31,6 +31,7 @@ mod pool_faults;
 mod pool_stress;
 mod powerloss;
 mod readme;
+mod reference;
 mod stores;
 mod stripped;
 mod vpp_api;

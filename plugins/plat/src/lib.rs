@@ -24,6 +24,7 @@ mod picture;
 mod portable;
 mod problems;
 mod reading;
+mod reference;
 mod shown;
 mod usage;
 mod vpp;

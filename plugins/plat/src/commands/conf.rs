@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::cli::absolute;
+use crate::commands::keys::Keys;
 use crate::configured::{read_file, read_text, surroundings};
 use crate::context::{Command, Context, Exit, Failure};
 use crate::lint::{Asked, Finding, Reach, Report, Settings, Severity, Summary, lint, overlaps};
@@ -19,12 +20,15 @@ use crate::output;
 pub(crate) enum Conf {
     /// Tells what is wrong with network configurations, with line and column.
     Validate(Validate),
+    /// Tells every key of a configuration: what it may be, and what it does.
+    Keys(Keys),
 }
 
 impl Command for Conf {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         match self {
             Self::Validate(validate) => validate.run(context, out),
+            Self::Keys(keys) => keys.run(context, out),
         }
     }
 }
