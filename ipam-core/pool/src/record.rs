@@ -258,6 +258,10 @@ pub struct RequestRecord {
     /// When it was asked.
     #[serde(default)]
     pub t: u64,
+    /// The pool of a block that begins at the address and has become the node's by an import: the node is to take it
+    /// over with what is in it. Empty: it is about a reservation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub take: String,
     /// Why the node could not do it; empty while it has not answered.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refused: String,

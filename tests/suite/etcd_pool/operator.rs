@@ -84,6 +84,70 @@ fn an_address_of_a_node_is_reserved_by_that_node() {
 }
 
 #[test]
+fn an_imported_block_is_taken_over_with_its_pods() {
+    if !available("an_imported_block_is_taken_over_with_its_pods") {
+        return;
+    }
+    let etcd = Etcd::single();
+    let node = PoolNode::new("pool-import", &etcd.connection());
+    let pool = json!({"name": "p", "cidr": "10.64.0.0/16", "mode": "local"});
+    let mut config = node.config(pool);
+    config["ipam"]["strategy"] = json!("lowest");
+    let own = node.add("c1", &config).remove(0);
+    node.settle();
+    let listed = node.plat(&["node", "ls", "--json"]).output().expect("plat can be started");
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("a document");
+    let name = listed["nodes"][0]["name"].as_str().expect("a name").to_owned();
+
+    // Another block than the node's own, the first of its addresses in use, and one after it.
+    let third = if address(&own) < address("10.64.128.0") { "10.64.200" } else { "10.64.8" };
+    let pod = |pod: &str| {
+        json!({"handle_id": format!("k8s-pod-network.{pod}"),
+               "secondary": {"node": name, "namespace": "shop", "pod": pod}})
+    };
+    let blocks = json!({"kind": "IPAMBlock", "metadata": {"name": "one"}, "spec": {
+        "cidr": format!("{third}.64/26"), "affinity": format!("host:{name}"),
+        "allocations": [0, 1, null], "attributes": [pod("web"), pod("db")],
+    }});
+    let file = node.scratch().write("blocks.json", blocks.to_string());
+    let path = file.to_str().expect("UTF-8");
+    let import = ["import", "--from", "calico", "--path", path, "--to-pool", "p"];
+    let done = node.plat(&import).output().expect("plat can be started");
+    assert!(text(&done).contains("2 addresses written"), "{}", text(&done));
+
+    let held = || -> Vec<String> {
+        let output = node.plat(&["ls", "--json"]).output().expect("plat can be started");
+        let all: Value = serde_json::from_slice(&output.stdout).expect("a document");
+        let all = all["allocations"].as_array().expect("a list").clone();
+        all.iter().map(|a| a["address"].as_str().expect("an address").to_owned()).collect()
+    };
+    let both = [format!("{third}.64"), format!("{third}.65")];
+    wait_until("the node has taken the block over", || {
+        // What a node that is in use does all the time.
+        node.add("c2", &config);
+        node.del("c2", &config);
+        node.settle();
+        let held = held();
+        both.iter().all(|address| held.contains(address))
+    });
+    // It is a block like others by now, and what is in use there is nobody else's.
+    let mut asked = config.clone();
+    for address in &both {
+        asked["args"] = json!({"cni": {"ips": [address]}});
+        assert_eq!(error(&node.call("ADD", &asked).id("c3").run()).0, 11);
+    }
+    let next = format!("{third}.66");
+    asked["args"] = json!({"cni": {"ips": [next]}});
+    assert_eq!(node.add("c3", &asked), std::slice::from_ref(&next));
+    node.settle();
+    let looked = node.plat(&["check", "--cluster"]).output().expect("plat can be started");
+    assert!(looked.status.success(), "{}", text(&looked));
+    let asked = node.plat(&["node", "ls", "--json"]).output().expect("plat can be started");
+    let asked: Value = serde_json::from_slice(&asked.stdout).expect("a document");
+    assert_eq!(asked["nodes"][0]["requests"], 0, "{asked}");
+}
+
+#[test]
 fn a_restored_cluster_learns_from_its_nodes() {
     const TEST: &str = "a_restored_cluster_learns_from_its_nodes";
     if !available(TEST) || !skip_unless(TEST, &[(have("etcdctl"), "etcdctl")]) {

@@ -184,9 +184,12 @@ pub fn event(keys: &Keys, names: &mut Names, key: &[u8], put: Option<&Kv>, revis
             event.node = names.name(Some(&uuid));
             event.space = Some(space);
             if let Some(request) = put.and_then(|kv| record::read::<RequestRecord>(kv).ok()) {
-                event.text =
-                    if request.reserve { "to reserve it" } else { "to end its reservation" }
-                        .to_owned();
+                event.text = match (request.take.is_empty(), request.reserve) {
+                    (false, _) => "to take over the block that begins there",
+                    (true, true) => "to reserve it",
+                    (true, false) => "to end its reservation",
+                }
+                .to_owned();
                 if !request.refused.is_empty() {
                     event.action = "refused";
                     event.text = request.refused;

@@ -6,7 +6,8 @@ Addresses stay with their pods, and none can be given out twice:
 * Where the other IPAM says on which node an address is (Calico), it becomes a `used` record of that node, and
   the block is claimed for the node. Records are written before their block, each only where there is none and
   while nobody has claimed the block, so that at each moment either the record or the block keeps others away. The
-  records carry the nonce [`NONCE`]: a node that takes such a block over keeps them until their pod is gone.
+  records carry the nonce [`NONCE`]: a node that takes such a block over keeps them until their pod is gone. A
+  request tells the node of the block.
 * Where it does not (whereabouts), and for what is no registered node's, an address becomes a reservation
   that names the pod. A reservation keeps an address from every node, and in a pool of mode `local` its whole
   block from being claimed, until it is ended: by another import of a newer export that does not have the
@@ -22,7 +23,9 @@ use ipam_core::addr::{Addr, Cidr};
 use super::snapshot::{Snapshot, Space, Used};
 use crate::key::Keys;
 use crate::pool::Pool;
-use crate::record::{self, AddressRecord, AddressState, BlockRecord, ExceptionRecord, Mode};
+use crate::record::{
+    self, AddressRecord, AddressState, BlockRecord, ExceptionRecord, Mode, RequestRecord,
+};
 use crate::txn::{BATCH, Compare, MOST, Op, Txn};
 
 /// Marks what an import has written.
@@ -335,7 +338,14 @@ pub fn batches(snapshot: &Snapshot, wish: &Wish<'_>, plan: &Plan) -> Vec<Batch> 
         let key = keys.block(wish.space, *first);
         let mut compares = vec![Compare::absent(key.clone())];
         node(record.u.as_ref(), &mut compares);
-        packer.add(compares, vec![Op::put(key, record::write(record))], 0, 1);
+        let mut ops = vec![Op::put(key, record::write(record))];
+        if let Some(uuid) = &record.u {
+            let request =
+                RequestRecord { take: record.p.clone(), t: record.t, ..RequestRecord::default() };
+            let key = keys.request(uuid, wish.space, *first);
+            ops.push(Op::put(key, record::write(&request)));
+        }
+        packer.add(compares, ops, 0, 1);
     }
     packer.close();
     packer.done

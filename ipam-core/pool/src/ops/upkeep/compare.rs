@@ -11,9 +11,18 @@ use crate::ledger::{Allocation, Dirty, Tx};
 use crate::node::{Block, BlockState, PoolId, Sweep};
 use crate::op::Now;
 use crate::ops::Context;
-use crate::ops::write::{next_seq, rests_until, soil};
+use crate::ops::write::{LATE, next_seq, plan_sweeps, rests_until, soil};
 use crate::record::{self, AddressRecord, AddressState, BlockRecord, IMPORTED, Mode};
 use crate::txn::{Kv, Reply};
+
+/// What a comparison comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Records that nothing here knows: they will be removed.
+    pub(super) removed: usize,
+    /// Whether the block was not known before: what is in it is still to be read.
+    pub(super) adopted: bool,
+}
 
 /// What a read of a block, or of one address, tells: records of this node that nothing here knows are put into the
 /// outbox to be removed, allocations without a record to be written, addresses of others are noted. `None` if
@@ -24,14 +33,21 @@ pub(super) fn compared<T: Tx>(
     now: Now,
     sweep: &Sweep,
     reply: &Reply,
-) -> Result<Option<usize>, T::Error> {
+) -> Result<Option<Found>, T::Error> {
     if reply.one(0).is_none_or(|kv| kv.value != context.boot.as_bytes()) {
         return Ok(None);
     }
     let id = &sweep.id;
     let block = tx.node().block_of(&id.space, sweep.addr).cloned();
-    if let Some(kv) = reply.one(1) {
-        adopt(tx, context, sweep, kv)?;
+    let adopted = match reply.one(1) {
+        Some(kv) => adopt(tx, context, sweep, kv)?,
+        None => false,
+    };
+    if adopted && block.is_none() {
+        // What is in it is not known: of all its addresses one was read, which is no borrowed one.
+        let at_once = Now { boot: now.boot.saturating_sub(LATE), ..now };
+        plan_sweeps(tx, at_once, std::iter::once((id.clone(), sweep.addr)))?;
+        return Ok(Some(Found { removed: 0, adopted }));
     }
     let mut found = 0;
     let mut there = BTreeSet::new();
@@ -106,7 +122,7 @@ pub(super) fn compared<T: Tx>(
     if node != *tx.node() {
         tx.set_node(node)?;
     }
-    Ok(Some(found))
+    Ok(Some(Found { removed: found, adopted: false }))
 }
 
 /// What a block of this node, or an address that it borrows, holds according to etcd, where the node's own table was
@@ -191,15 +207,16 @@ fn lost_record<T: Tx>(tx: &mut T, now: Now, allocation: &Allocation) -> Result<(
     soil(tx, now, &Allocation { revision: 0, ..allocation.clone() }, 0).map(|_| ())
 }
 
-/// A block that is this node's in etcd and not here: a late request has claimed it. It is given back.
-fn adopt<T: Tx>(tx: &mut T, context: &Context, sweep: &Sweep, kv: &Kv) -> Result<(), T::Error> {
-    let Some(Key::Block { first, .. }) = context.keys.parse(&kv.key) else { return Ok(()) };
+/// A block that is this node's in etcd and not here: a late request has claimed it, or an import has. It is given back
+/// if it is empty. Tells whether there is one.
+fn adopt<T: Tx>(tx: &mut T, context: &Context, sweep: &Sweep, kv: &Kv) -> Result<bool, T::Error> {
+    let Some(Key::Block { first, .. }) = context.keys.parse(&kv.key) else { return Ok(false) };
     let record: BlockRecord = record::read(kv).unwrap_or_default();
     let mut node = tx.node().clone();
     if record.u.as_deref() != Some(node.uuid.as_str())
         || node.block_of(&sweep.id.space, first).is_some()
     {
-        return Ok(());
+        return Ok(false);
     }
     node.blocks.push(Block {
         id: PoolId { space: sweep.id.space.clone(), pool: record.p },
@@ -210,5 +227,6 @@ fn adopt<T: Tx>(tx: &mut T, context: &Context, sweep: &Sweep, kv: &Kv) -> Result
         autonomy: record.aut,
         state: BlockState::Returning,
     });
-    tx.set_node(node)
+    tx.set_node(node)?;
+    Ok(true)
 }

@@ -18,7 +18,7 @@ use crate::node::{Block, BlockState, BootState, PoolId, Sweep};
 use crate::op::{Event, Loss, Now, Operation, Step};
 use crate::ops::claim::{Claim, Claimed, remember_pools};
 use crate::ops::local::{Room, free};
-use crate::ops::write::{evict, fallen, meet, plan_sweeps, pool_of, touch};
+use crate::ops::write::{LATE, evict, fallen, meet, plan_sweeps, pool_of, touch};
 use crate::ops::{Context, Trouble};
 use crate::txn::{Op, Reply, Txn};
 
@@ -26,7 +26,7 @@ pub(super) use compare::recover;
 
 use compare::compared;
 use give_back::{give_back, given_back, single};
-use requests::{Asked, answer, requests};
+use requests::{Asked, Given, answer, given, requests, taken};
 
 /// How often etcd is asked what operators want, in milliseconds.
 const ASK: u64 = 15_000;
@@ -71,6 +71,8 @@ enum Task {
     Requests,
     /// Answers a request.
     Answer(Box<Asked>),
+    /// Answers the request to take over a block.
+    Taken(Given),
     /// Claims a block if there is little room.
     Ahead(PoolId, Family, Option<Box<Claim>>),
     /// Gives back a block if it is empty.
@@ -197,6 +199,10 @@ impl Upkeep {
                 let context = &self.context;
                 ledger.transact(|tx| answer(tx, context, now, asked)).map(Some)
             }
+            Task::Taken(given) => {
+                let uuid = ledger.transact(|tx| Ok(tx.node().uuid.clone()))?;
+                Ok(Some(taken(&self.context, &uuid, given)))
+            }
             Task::Ahead(id, family, claim) => {
                 let little = ledger.transact(|tx| {
                     let Some(pool) = pool_of(tx.node(), id) else { return Ok(false) };
@@ -237,13 +243,20 @@ impl Upkeep {
             Task::Compare(sweep) => {
                 let found = ledger.transact(|tx| compared(tx, &context, now, &sweep, reply))?;
                 match found {
-                    Some(found) => self.kept.removed += found,
+                    Some(found) => {
+                        self.kept.removed += found.removed;
+                        // Of a block that was not known, one address was read.
+                        if found.adopted {
+                            self.tasks.push(Task::Compare(sweep));
+                        }
+                    }
                     // Another boot writes for this node by now.
                     None => return Ok(Step::Done(Err(Trouble::NoContact))),
                 }
             }
             Task::Requests => {
                 let sent = self.sent;
+                let all = given(&context, reply.got(0));
                 let asked = ledger.transact(|tx| {
                     let boot = BootState { asked: sent.boot.max(1), ..tx.boot().clone() };
                     tx.set_boot(boot)?;
@@ -251,9 +264,24 @@ impl Upkeep {
                     for (i, space) in spaces.iter().enumerate() {
                         remember_pools(tx, space, reply.one(1 + i))?;
                     }
+                    // Written down before the request is gone.
+                    let at_once = Now { boot: now.boot.saturating_sub(LATE), ..now };
+                    let places = all.iter().map(|given| (given.id.clone(), given.first));
+                    plan_sweeps(tx, at_once, places)?;
                     Ok(requests(tx.node(), &context, reply.got(0)))
                 })?;
                 self.tasks.extend(asked.into_iter().map(|asked| Task::Answer(Box::new(asked))));
+                for given in all {
+                    let sweep = Sweep { id: given.id.clone(), addr: given.first, due: 0, token: 0 };
+                    self.tasks.extend([Task::Taken(given), Task::Compare(sweep)]);
+                }
+            }
+            Task::Taken(_) => {
+                let fallen = self.stands(ledger, reply)?;
+                if let Some(trouble) = fallen {
+                    return Ok(Step::Done(Err(trouble)));
+                }
+                self.kept.answered += usize::from(reply.succeeded);
             }
             Task::Answer(asked) => {
                 let fallen = self.stands(ledger, reply)?;

@@ -4,7 +4,7 @@ use ipam_core::addr::Addr;
 
 use crate::key::Key;
 use crate::ledger::Tx;
-use crate::node::{Block, NodeState};
+use crate::node::{Block, NodeState, PoolId};
 use crate::op::Now;
 use crate::ops::Context;
 use crate::ops::write::{standing, standing_evidence};
@@ -35,17 +35,41 @@ pub(super) fn requests(node: &NodeState, context: &Context, kvs: &[Kv]) -> Vec<A
         let key = kv.key.clone();
         let modified = kv.modified;
         let refused = String::new();
-        request.refused.is_empty().then_some(Asked {
-            key,
-            modified,
-            space,
-            addr,
-            request,
-            block,
-            refused,
-        })
+        let open = request.refused.is_empty() && request.take.is_empty();
+        open.then_some(Asked { key, modified, space, addr, request, block, refused })
     };
     kvs.iter().filter_map(read).collect()
+}
+
+/// A block that an import has made this node's.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) key: Vec<u8>,
+    pub(super) modified: i64,
+    pub(super) id: PoolId,
+    pub(super) first: Addr,
+}
+
+/// The requests to take over a block.
+pub(super) fn given(context: &Context, kvs: &[Kv]) -> Vec<Given> {
+    let read = |kv: &Kv| {
+        let Some(Key::Request { space, addr, .. }) = context.keys.parse(&kv.key) else {
+            return None;
+        };
+        let request: RequestRecord = record::read(kv).ok()?;
+        let id = PoolId { space, pool: request.take };
+        let (key, modified) = (kv.key.clone(), kv.modified);
+        (!id.pool.is_empty()).then_some(Given { key, modified, id, first: addr })
+    };
+    kvs.iter().filter_map(read).collect()
+}
+
+/// The transaction that answers such a request: what there is to look at has been written down.
+pub(super) fn taken(context: &Context, uuid: &str, given: &Given) -> Txn {
+    let mut compares = standing(context, uuid).to_vec();
+    compares.push(Compare::modified(given.key.clone(), given.modified));
+    let otherwise = standing_evidence(context, uuid).to_vec();
+    Txn { compares, then: vec![Op::delete(given.key.clone())], otherwise }
 }
 
 /// The transaction that answers a request. An address is taken here before it is there.

@@ -54,6 +54,7 @@ pub(super) fn show(context: &Context, out: &mut dyn Write, what: &str) -> Result
                         "space": space,
                         "address": addr.to_string(),
                         "reserve": request.reserve,
+                        "take": Some(&request.take).filter(|pool| !pool.is_empty()),
                         "for": request.why,
                         "since": request.t,
                         "refused": Some(&request.refused).filter(|text| !text.is_empty()),
@@ -132,7 +133,11 @@ pub(super) fn show(context: &Context, out: &mut dyn Write, what: &str) -> Result
         )?;
     }
     for (_, addr, request) in &node.requests {
-        let what = if request.reserve { "to reserve" } else { "to end the reservation of" };
+        let what = match (request.take.is_empty(), request.reserve) {
+            (false, _) => "to take over the block at",
+            (true, true) => "to reserve",
+            (true, false) => "to end the reservation of",
+        };
         let ago = age(now, request.t);
         let end = if request.refused.is_empty() {
             "not answered".to_owned()
