@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .ONESHELL:
-.PHONY: help build deps fmt lint test test-long bench bench-pool bench-scale bench-vpp demo demo-pool fuzz install clean
+.PHONY: help build deps fmt lint test test-long bench bench-pool bench-agent bench-scale bench-vpp demo demo-pool demo-kubenet demo-vpp demo-calico demo-shared demo-multus demo-blocks fuzz install clean
 
 CARGO ?= cargo
 DESTDIR ?=
@@ -18,6 +18,8 @@ FUZZ_SECONDS ?= 90
 FUZZ_CORPUS ?= fuzz/target/corpus
 FUZZ_LIMITS ?=
 FUZZ_SAME := -seed=1 -runs=100000 reservation:-runs=5000
+# The same for what proptest makes up: a seed, any number.
+PROPTEST_SEED ?= 1
 
 BINARIES := host-local node-local etcd-pool vpp chain plat-agent plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -49,16 +51,24 @@ put = install -m 755 $(1) $(2).new; mv -f $(2).new $(2)
 # $(call run-tests,ARGUMENTS)
 define run-tests
 status=0
-$(CARGO) test --workspace --no-fail-fast $(1) 2>&1 | tee $(TEST_LOG) || status=$$?
+PROPTEST_RNG_SEED=$(PROPTEST_SEED) $(CARGO) test --workspace --no-fail-fast $(1) 2>&1 | tee $(TEST_LOG) || status=$$?
 skipped=$$(grep -o 'SKIPPED .*' $(TEST_LOG) | sort -u || true)
 printf '\nSkipped: %s\n' "$$(grep -c . <<<"$$skipped" || true)"
 [[ -z $$skipped ]] || printf '  %s\n' "$${skipped//$$'\n'/$$'\n  '}"
+[[ $$status == 0 ]] || tests/scripts/failures.sh $(TEST_LOG)
 exit $$status
+endef
+
+# Builds, and runs the script of the target's name. $(call run-demo,FURTHER-PACKAGES)
+define run-demo
+tests/scripts/deps.sh $(DEMO_PACKAGES) $(1)
+$(MAKE) --no-print-directory build
+tests/scripts/$@.sh
 endef
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do
-		printf '  make %-10s %s\n' "$$target" "$$text"
+		printf '  make %-12s %s\n' "$$target" "$$text"
 	done
 
 build: ## Builds static release binaries into target/release
@@ -92,6 +102,11 @@ test: deps lint build ## Everything: lint, build, documentation, fuzzing where n
 
 test-long: test ## The same, then what takes minutes
 	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_SECONDS=1500
+	# A seed that is said: what it finds is found again with it.
+	seed=$$(date +%s)
+	echo "Testing with other inputs: PROPTEST_SEED=$$seed"
+	PROPTEST_CASES=2000 PROPTEST_RNG_SEED=$$seed $(CARGO) test --workspace --lib --bins --test simulation
+	PROPTEST_CASES=2000 PROPTEST_RNG_SEED=$$seed $(CARGO) test --package plat-tests --test suite stores::
 	echo 'Testing what takes minutes'
 	$(call run-tests,-- --ignored)
 
@@ -111,6 +126,10 @@ bench-scale: ## Simulates 5,000 nodes of 110 pods on one etcd: some minutes
 bench-vpp: build ## Measures vpp beside the bare requests to VPP and the kernel (as root)
 	@$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench vpp
 
+bench-agent: build ## Measures plat-agent: 5,000 routes, changes among them, memory (as root)
+	@tests/scripts/deps.sh etcd-server
+	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench agent
+
 demo: ## Two nodes, four pods, one configuration: shows it all and removes it again (as root)
 	@tests/scripts/deps.sh $(DEMO_PACKAGES)
 	$(MAKE) --no-print-directory build
@@ -120,6 +139,24 @@ demo-pool: ## Three nodes, one pool in etcd, pods with it and without it: likewi
 	@tests/scripts/deps.sh $(DEMO_PACKAGES) etcd-server
 	$(MAKE) --no-print-directory build
 	tests/scripts/demo-pool.sh
+
+demo-kubenet: ## Three nodes, a subnet for each, routes that keep themselves: likewise
+	@$(call run-demo,etcd-server)
+
+demo-vpp: ## Two nodes with a VPP each, one configuration (needs a VPP: VPP_BIN, VPP_PLUGIN_PATH): likewise
+	@$(call run-demo)
+
+demo-calico: ## Routes that follow Calico's blocks in etcd: likewise
+	@$(call run-demo,etcd-server etcd-client)
+
+demo-shared: ## Two nodes with one directory of reservations: likewise
+	@$(call run-demo)
+
+demo-multus: ## Three networks for each pod on two nodes: likewise
+	@$(call run-demo)
+
+demo-blocks: ## Blocks that come with the pods, and routes that follow: likewise
+	@$(call run-demo,etcd-server)
 
 fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and cargo-fuzz)
 	@if ! $(CARGO) +nightly --version >/dev/null 2>&1; then

@@ -21,6 +21,7 @@ pub mod ipam;
 pub mod layout;
 pub mod memory;
 pub mod node;
+pub mod peers;
 pub mod policy;
 pub mod range;
 pub mod store;

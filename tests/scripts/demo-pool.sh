@@ -3,8 +3,8 @@
 # it. See nodes.sh for how; etcd runs on a node of its own, and so do the cables' other ends.
 
 set -euo pipefail
-# shellcheck source=tests/scripts/nodes.sh
-source "$(dirname "${BASH_SOURCE[0]}")/nodes.sh"
+# shellcheck source=tests/scripts/etcd.sh
+source "$(dirname "${BASH_SOURCE[0]}")/etcd.sh"
 
 conflist=$repository/conf-examples/demo-pool/10-demo-pool.conflist
 nodes=(1 2 3)
@@ -13,20 +13,9 @@ before=(pod-1 pod-2 pod-3 pod-4) # started before etcd is killed
 away=(pod-5 pod-6 pod-7)         # started while it is away, one on each node
 ended=(pod-2 pod-3 pod-4)        # deleted while it is away, one on each node
 
-etcd_host=192.168.16.254
-etcd_port=2379
-
 # plat writes into a pipe here.
 colour=never
 [[ -z $bold ]] || colour=always
-
-# For how long a condition is waited for, in seconds.
-patience=60
-
-for variable in "${!ETCD_@}"; do
-    # etcd reads its settings from there, too.
-    [[ $variable == ETCD_UNSUPPORTED_ARCH ]] || unset "$variable"
-done
 
 # All nodes on one segment, as on one switch. Each node's bridge for pods has the way there as a port, so
 # that the pods are on that segment, too.
@@ -73,51 +62,10 @@ addresses_and_time() {
         "${address[$pod,4]%/*}" "${address[$pod,6]%/*}" $((took / 1000)) $((took / 100 % 10))
 }
 
-# Starts etcd, or starts it again with the data that it had.
-start_etcd() {
-    local root=/proc/${holder[switch]}/root
-    setpriv --pdeathsig KILL nsenter --target "${holder[switch]}" --net --uts --mount -- \
-        etcd --name switch --data-dir /run/etcd \
-        --listen-client-urls "http://$etcd_host:$etcd_port" \
-        --advertise-client-urls "http://$etcd_host:$etcd_port" \
-        --listen-peer-urls http://127.0.0.1:2380 \
-        --initial-advertise-peer-urls http://127.0.0.1:2380 \
-        --initial-cluster switch=http://127.0.0.1:2380 >>"$root/run/etcd.log" 2>&1 </dev/null &
-    starter[etcd]=$!
-    await "etcd answers" etcd_answers
-}
-
-kill_etcd() {
-    kill -KILL "${starter[etcd]}"
-    wait "${starter[etcd]}" 2>/dev/null || true
-    unset 'starter[etcd]'
-}
-
-# Asks etcd over its own HTTP gateway, with nothing of Plat's between: ask_etcd BODY
-ask_etcd() {
-    # shellcheck disable=SC2016 # expanded on the switch
-    on switch bash -euc '
-        exec {etcd}<>"/dev/tcp/$1/$2"
-        printf "POST /v3/kv/range HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s" "${#3}" "$3" >&$etcd
-        sed "1,/^\r\$/d" <&$etcd' ask "$etcd_host" "$etcd_port" "$1"
-}
-
-etcd_answers() { ask_etcd '{"key": "AA=="}' 2>/dev/null | jq -e .header >/dev/null; }
-
 # All keys in etcd, without their prefix.
 keys() {
     ask_etcd '{"key": "AA==", "range_end": "AA==", "keys_only": true}' |
         jq -r '.kvs[]?.key | @base64d | ltrimstr("/plat/v1/")'
-}
-
-# Waits until a command succeeds: await WHAT COMMAND...
-await() {
-    local what=$1 deadline=$((SECONDS + patience))
-    shift
-    until "$@"; do
-        ((SECONDS < deadline)) || fail "waited $patience s in vain until $what"
-        sleep 0.1
-    done
 }
 
 # The addresses that etcd has a record of, in the order of their numbers.

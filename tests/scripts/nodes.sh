@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Nodes in namespaces, for the demonstrations: sourced by demo.sh and demo-pool.sh.
+# Nodes in namespaces, for the demonstrations: sourced by the scripts beside it.
 #
 # Each node is a network namespace with a host name of its own and private mounts of /run, /var/lib,
 # /etc/cni and /etc/plat. Nothing is made in the namespaces of the host: the kernel removes everything
@@ -15,6 +15,7 @@ script=$(basename "$0")
 plugins= # the directory of the bridge plugin
 
 conflist= # the network's configuration
+ifname=eth0 # the interface that a pod has on it
 # shellcheck disable=SC2034 # the scripts go through them
 nodes=() # the numbers of the nodes
 pods=()   # the names of those that run
@@ -135,7 +136,7 @@ cni() {
         CNI_COMMAND="$command" \
         CNI_CONTAINERID="demo-$pod" \
         CNI_NETNS="/run/netns/$pod" \
-        CNI_IFNAME=eth0 \
+        CNI_IFNAME="$ifname" \
         CNI_PATH="/run/cni/bin:$plugins" \
         CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=$pod" \
         "$plugins/$type" <<<"$config"
@@ -172,7 +173,7 @@ ping_all() {
             for family in 4 6; do
                 target=${address[$to,$family]%/*}
                 # One answer is enough: a pod's new IPv6 address is silent for a moment.
-                if in_pod "$from" ping "-$family" -n -q -i 0.2 -c 1 -w 10 "$target" >/dev/null; then
+                if in_pod "$from" ping "-$family" -n -q -i 0.2 -c 1 -w 60 "$target" >/dev/null; then
                     answers+="   IPv$family ok"
                 else
                     answers+="   IPv$family LOST"
@@ -206,7 +207,7 @@ plat() {
 }
 
 remove_everything() {
-    local node tries=1000
+    local node tries=6000
     trap - EXIT
     for node in "${!starter[@]}"; do
         kill -KILL "${starter[$node]}" 2>/dev/null || true

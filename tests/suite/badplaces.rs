@@ -411,7 +411,7 @@ fn read_only_file_system() {
             // Nothing to do is no failure.
             let outcome = site.call("DEL", "unknown").run();
             assert_eq!(outcome.exit, Some(0), "{outcome:?}");
-            namespace.run("umount", &[data]);
+            namespace.run("umount", &["--lazy".as_ref(), data]);
             site.call("DEL", "held").run().ok();
             site.directory().assert_empty();
         }
@@ -525,7 +525,7 @@ fn full_disk() {
                         assert_eq!(outcome.exit, Some(0), "{what}: DEL {id}: {outcome:?}");
                     }
                     assert!(seen.directory().reservations().is_empty(), "{what}");
-                    namespace.run("umount", &[disk.inside.as_os_str()]);
+                    namespace.run("umount", &["--lazy".as_ref(), disk.inside.as_os_str()]);
                 }
                 assert!(!succeeded.contains(&0), "{plugin:?}, {shortage:?}: succeeds without room");
                 assert!(succeeded.contains(&ENOUGH), "{plugin:?}, {shortage:?}: {succeeded:?}");

@@ -513,7 +513,12 @@ fn killed_everywhere(test: &str, base: &str, command: &str) {
     let Some(shared) = Shared::new(test, base, &sets) else { return };
     let script = killer(&shared);
     let (mut points, mut left_empty, mut left_some) = (0, 0, 0);
-    for syscall in FILE_CALLS {
+    // strace counts for each of the reference's threads, so that not every write is met by the first round.
+    let again = std::iter::repeat_n(&"write", 50);
+    for (nth, syscall) in FILE_CALLS.iter().chain(again).enumerate() {
+        if nth >= FILE_CALLS.len() && (command != "ADD" || left_empty >= 2) {
+            break;
+        }
         for count in 1..200 {
             let _ = fs::remove_dir_all(shared.network.path());
             let mut live = shared.add(Ours, "live1");
@@ -545,6 +550,7 @@ fn killed_everywhere(test: &str, base: &str, command: &str) {
             assert_eq!(shared.network.strangers(), Vec::<String>::new(), "after {context}");
         }
     }
+    println!("{command}: {points} points, {left_some} left something, {left_empty} left it empty");
     assert!(points >= 20, "{command}: only {points} points");
     assert!(left_some >= 2, "{command}: nothing was left in the middle of things");
     if command == "ADD" {
@@ -609,6 +615,7 @@ fn killed_among_many(test: &str, base: &str, held: u32) {
             assert_eq!(shared.network.reservations(), before, "{context}");
         }
     }
+    println!("{points} points");
     assert!(points >= 12, "only {points} points");
 }
 

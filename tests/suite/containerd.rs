@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use support::{
     Holdings, Node, Plugin, binary, have, is_root, make_image, make_root, reference, skip_unless,
+    wait_until,
 };
 
 use cri::{Cri, Pod};
@@ -28,6 +29,13 @@ disabled_plugins = [
 
 [grpc]
 address = "/run/containerd/containerd.sock"
+
+# A machine that stands still for a moment is no reason to give a shim up.
+[timeouts]
+"io.containerd.timeout.shim.cleanup" = "60s"
+"io.containerd.timeout.shim.load" = "60s"
+"io.containerd.timeout.shim.shutdown" = "60s"
+"io.containerd.timeout.task.state" = "60s"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "plat.test/pause:1"
@@ -308,6 +316,84 @@ fn plat_asks_the_runtime_who_lives() {
     }
     assert_eq!(network.held_by(&alive.id, "eth0"), of_alive);
     containerd.remove(&dead);
+    containerd.remove(&alive);
+    containerd.assert_nothing_left();
+}
+
+/// plat-agent does the same: once, when it is asked by a signal, and by itself.
+#[test]
+fn plat_agent_frees_what_no_pod_lives_for() {
+    if !can_run("containerd::plat_agent_frees") {
+        return;
+    }
+    let mut containerd = Containerd::start(Plugin::HostLocal, ranges(Plugin::HostLocal));
+    containerd.node.install(&binary("plat-agent"));
+    let (alive, of_alive) = containerd.pod("alive");
+    let network = containerd.network();
+    let leak = |count: u32| {
+        network.directory().fill("10.1.7.100".parse().expect("an address"), count);
+        assert_eq!(network.reservations().len(), 2 + count as usize);
+    };
+    let configure = |containerd: &Containerd, gc: Value| {
+        let config = json!({"node": "vm-007", "register": false, "gc": gc});
+        containerd.node.write("/run/agent.json", config.to_string());
+    };
+    const SOCKET: &str = "unix:///run/containerd/containerd.sock";
+    let agent = |containerd: &Containerd, arguments: &[&str]| {
+        let words = ["/run/plugins/plat-agent", "--config", "/run/agent.json"];
+        containerd.node.run(&[&words, arguments].concat())
+    };
+    leak(3);
+    // What is young stays.
+    configure(&containerd, json!({"runtime": SOCKET}));
+    let young = agent(&containerd, &["--gc"]);
+    assert_eq!(young.exit, Some(0), "{}", young.stderr);
+    assert!(young.stdout.contains("0 freed, 5 kept"), "{}", young.stdout);
+    configure(&containerd, json!({"runtime": SOCKET, "grace": "0s"}));
+    let dry = agent(&containerd, &["--gc", "--dry-run"]);
+    assert!(dry.stdout.contains("3 would be freed, 2 kept"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("the container runtime does not have it"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("pod default/alive"), "{}", dry.stdout);
+    assert_eq!(network.reservations().len(), 5);
+    // A runtime that does not answer proves nothing.
+    containerd.kill_daemon();
+    let away = agent(&containerd, &["--gc"]);
+    assert_eq!(away.exit, Some(3), "{}", away.stdout);
+    assert!(away.stderr.contains("cannot be asked"), "{}", away.stderr);
+    assert_eq!(network.reservations().len(), 5);
+    containerd.start_again();
+    let once = agent(&containerd, &["--gc", "--json"]);
+    assert_eq!(once.exit, Some(0), "{}", once.stderr);
+    assert_eq!(once.json()["freed"].as_array().map(Vec::len), Some(3), "{}", once.stdout);
+    assert_eq!(network.held_by(&alive.id, "eth0"), of_alive);
+
+    let run = |containerd: &Containerd| {
+        let start = "/run/plugins/plat-agent --config /run/agent.json </dev/null >/dev/null 2>/run/agent.log & echo $!";
+        let pid = containerd.node.ok(&["sh", "-c", start]).trim().to_owned();
+        let log = containerd.node.path("/run/agent.log");
+        let log = move || fs::read_to_string(&log).unwrap_or_default();
+        wait_until("the agent runs", || log().contains("started"));
+        (pid, log)
+    };
+    let (pid, log) = run(&containerd);
+    leak(2);
+    containerd.node.ok(&["kill", "-USR1", &pid]);
+    wait_until("two are freed", || network.reservations().len() == 2);
+    wait_until("it is told", || log().contains("gc: 2 addresses freed, 2 kept"));
+    containerd.node.ok(&["kill", "-TERM", &pid]);
+    wait_until("the agent ends", || log().contains("ended"));
+
+    configure(&containerd, json!({"runtime": SOCKET, "grace": "0s", "interval": "1s"}));
+    leak(1);
+    let (pid, log) = run(&containerd);
+    wait_until("one is freed", || network.reservations().len() == 2);
+    containerd.kill_daemon();
+    wait_until("that it is away is told", || log().contains("cannot be asked"));
+    containerd.start_again();
+    wait_until("that it is back is told", || log().contains("no more: gc: the container runtime"));
+    assert_eq!(network.held_by(&alive.id, "eth0"), of_alive);
+    containerd.node.ok(&["kill", "-TERM", &pid]);
+    wait_until("the agent ends", || log().contains("ended"));
     containerd.remove(&alive);
     containerd.assert_nothing_left();
 }

@@ -2,8 +2,8 @@
 //! they end.
 
 mod pool;
+mod scenarios;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -11,7 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Outcome, finish, have, is_root, reference, repository, skip_unless, wait_until};
+use support::{
+    Outcome, PodNamespace, finish, have, is_root, reference, repository, skip_unless, wait_until,
+};
 
 /// A run of a script, marked in its environment so that its processes can be found.
 struct Demo {
@@ -26,8 +28,22 @@ impl Demo {
 
     /// A run of this script.
     fn of(script: &str, name: &str) -> Self {
+        Self::by(Command::new(Self::script(script)), name)
+    }
+
+    /// The same in a network namespace that stands for the host's.
+    fn on(host: &PodNamespace, script: &str, name: &str) -> Self {
+        let mut command = Command::new(support::program("nsenter"));
+        command.arg(format!("--net={}", host.path().display())).arg(Self::script(script));
+        Self::by(command, name)
+    }
+
+    fn script(name: &str) -> PathBuf {
+        repository().join("tests/scripts").join(name)
+    }
+
+    fn by(mut command: Command, name: &str) -> Self {
         let mark = format!("PLAT_DEMO={}-{name}", std::process::id());
-        let mut command = Command::new(repository().join("tests/scripts").join(script));
         let (key, value) = mark.split_once('=').expect("a variable");
         command.env(key, value);
         Self { command, mark }
@@ -95,8 +111,10 @@ fn can_run(test: &str) -> bool {
 
 /// Runs two demonstrations of a script at a time.
 fn two_at_a_time(script: &str) -> Vec<Outcome> {
-    let before = interfaces();
-    let mut demos = ["one", "two"].map(|name| Demo::of(script, &format!("{script}-{name}")));
+    // Other tests make interfaces in the one that the tests run in.
+    let host = PodNamespace::new();
+    let before = interfaces(&host);
+    let mut demos = ["one", "two"].map(|name| Demo::on(&host, script, &format!("{script}-{name}")));
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
         let runs: Vec<_> =
             demos.iter_mut().map(|demo| scope.spawn(|| finish(&mut demo.command, b""))).collect();
@@ -105,7 +123,7 @@ fn two_at_a_time(script: &str) -> Vec<Outcome> {
     for demo in &demos {
         assert_eq!(demo.processes(), [] as [PathBuf; 0]);
     }
-    assert_eq!(interfaces(), before, "nothing was made in the host's namespace");
+    assert_eq!(interfaces(&host), before, "nothing was made in the host's namespace");
     outcomes
 }
 
@@ -122,15 +140,10 @@ fn table(outcome: &Outcome, head: &[&str]) -> Vec<Vec<String>> {
         .collect()
 }
 
-fn interfaces() -> BTreeMap<String, String> {
-    fs::read_dir("/sys/class/net")
-        .expect("/sys/class/net can be read")
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let index = fs::read_to_string(path.join("ifindex")).ok()?;
-            Some((path.file_name()?.to_str()?.to_owned(), index))
-        })
-        .collect()
+fn interfaces(host: &PodNamespace) -> Vec<String> {
+    let links = host.ip(&["link", "show"]);
+    let names = links.as_array().expect("a list").iter().map(|link| link["ifname"].to_string());
+    names.collect()
 }
 
 fn assert_worked(outcome: &Outcome) {

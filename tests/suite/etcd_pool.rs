@@ -34,7 +34,7 @@ fn sync() -> Value {
 fn ask(etcd: &Etcd, then: Vec<Op>) -> Reply {
     let connection = Connection::parse(&etcd.connection()).expect("a connection");
     let mut client = Client::new(&connection).expect("a client");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     client.txn(&Txn { then, ..Txn::default() }, deadline).expect("etcd answers")
 }
 

@@ -1,6 +1,7 @@
 //! Every file of `conf-examples` does what its README says, on this machine as on a node.
 
 mod chains;
+mod pages;
 mod pools;
 mod vpp;
 
@@ -15,7 +16,7 @@ use support::{
 };
 
 /// Parts of the folder that other tests run.
-const COVERED_ELSEWHERE: [&str; 4] = ["README.md", "demo", "demo-pool", "plat-agent"];
+const COVERED_ELSEWHERE: [&str; 5] = ["README.md", "demo", "demo-pool", "plat-agent", "scenarios"];
 
 fn folder() -> PathBuf {
     repository().join("conf-examples")

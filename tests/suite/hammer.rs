@@ -151,7 +151,9 @@ impl Hammer<'_> {
             let mut call = self.call("DEL", id);
             if self.plan.rough && random.chance(1, 4) {
                 let kind = &self.config["ipam"]["type"];
-                call = call.config(&json!({"name": NETWORK, "ipam": {"type": kind}}));
+                call = call.config(
+                    &json!({"name": NETWORK, "ipam": {"type": kind, "lockTimeout": "10m"}}),
+                );
             }
             if let Some(output) = self.perhaps_killed(&call, random) {
                 let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -294,6 +296,8 @@ fn hammer(plan: &Plan) {
             "type": "bridge",
             "ipam": {
                 "type": kind, "dataDir": data_dir, "store": plan.store.name(),
+                // How long others may have the lock is not the subject.
+                "lockTimeout": "10m",
                 "ranges": [[{"subnet": plan.subnet}], [{"subnet": "fd00:7::/119"}]],
             },
         }),

@@ -11,6 +11,7 @@ mod corpora;
 mod crash;
 mod databases;
 mod demo;
+mod docs;
 mod etcd_client;
 mod etcd_pool;
 mod examples;

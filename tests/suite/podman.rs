@@ -123,6 +123,11 @@ impl Podman {
     fn kill(&self, pid: &Value) {
         assert!(pid.as_u64().is_some_and(|pid| pid > 1), "a process: {pid}");
         self.node.ok(&["kill", "-KILL", &pid.to_string()]);
+        // Podman takes who is about to die for running, and then cannot stop it.
+        let (status, lives) = (format!("/proc/{pid}/status"), "^State:[[:space:]]*[^ZX[:space:]]");
+        wait_until("the killed process is dead", || {
+            self.node.run(&["grep", "-qs", lives, &status]).exit != Some(0)
+        });
     }
 
     fn pods(&self) -> Holdings {
@@ -172,7 +177,7 @@ fn containers_reach_each_other_and_leave_nothing() {
     assert_eq!(podman.pods().held_by(&second, "eth0"), addresses);
     for target in &addresses {
         let target = target.to_string();
-        podman.ok(&["exec", "first", "ping", "-c", "1", "-w", "20", &target]);
+        podman.ok(&["exec", "first", "ping", "-c", "1", "-w", "100", &target]);
     }
 
     podman.ok(&["stop", "--time", "0", "first"]);
@@ -230,7 +235,7 @@ fn a_container_on_two_networks() {
     assert_eq!(podman.pods().held_by(&both, "eth0").len(), 2);
     assert_eq!(podman.storage().held_by(&both, "eth1"), [address("10.2.0.20")]);
     assert_eq!(podman.storage().held_by(&one, "eth0").len(), 1);
-    podman.ok(&["exec", "one", "ping", "-c", "1", "-w", "20", "10.2.0.20"]);
+    podman.ok(&["exec", "one", "ping", "-c", "1", "-w", "100", "10.2.0.20"]);
 
     podman.ok(&["rm", "--force", "--time", "0", "both"]);
     podman.pods().assert_nothing_reserved();
@@ -254,6 +259,9 @@ fn killed_containers_leave_nothing() {
     wait_until("the addresses of a killed container are free", || {
         podman.pods().held_by(&killed, "eth0").is_empty()
             && podman.storage().held_by(&killed, "eth1").is_empty()
+    });
+    wait_until("Podman has done with it", || {
+        podman.inspect("killed")["State"]["Status"] == "exited"
     });
 
     // Nobody notices where the monitor is killed as well, until the container is removed.

@@ -52,6 +52,9 @@ const TRIED: &[&str] = &[
     "two of three away",
 ];
 
+/// How much longer than it should a run may take until it has.
+const AT_MOST: Duration = Duration::from_secs(300);
+
 /// All that callers share.
 struct World {
     nodes: Vec<Node>,
@@ -119,11 +122,25 @@ impl World {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    /// Takes one of the calls that may be made.
+    /// Whether everything was tried that every run has to try: on a slow machine that takes longer than the run.
+    fn has_tried_all(&self) -> bool {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        TRIED.iter().all(|what| counts.contains_key(what))
+    }
+
+    /// Takes one of the calls that may be made; until all was tried there are more.
     fn goes_on(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         !self.over.load(Ordering::Relaxed)
-            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+            && (self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+                || !self.has_tried_all())
+    }
+
+    /// Whether there is time for more trouble, and for whom.
+    fn has_time(&self, end: Instant) -> bool {
+        let now = Instant::now();
+        (now < end && self.left.load(Ordering::Relaxed) > 0)
+            || (now < end + AT_MOST && !self.has_tried_all())
     }
 }
 
@@ -168,15 +185,16 @@ fn stress(seconds: u64, calls: u64, seed: u64) {
     }
 }
 
-fn seed() -> u64 {
+/// The seed that is given, or this one.
+fn seed(otherwise: u64) -> u64 {
     let given = std::env::var("PLAT_STRESS_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| u64::from(std::process::id()))
+    given.unwrap_or(otherwise)
 }
 
 #[test]
 fn for_half_a_minute() {
     if available("pool_stress::for_half_a_minute") {
-        stress(30, 20_000, seed());
+        stress(30, 20_000, seed(1));
     }
 }
 
@@ -187,7 +205,7 @@ fn for_an_hour() {
         return;
     }
     let given = std::env::var("PLAT_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
-    stress(given.unwrap_or(3600), u64::MAX, seed());
+    stress(given.unwrap_or(3600), u64::MAX, seed(u64::from(std::process::id())));
 }
 
 /// The record that a broken pool would leave is found: an address in two hands on two nodes, one that did not

@@ -201,7 +201,7 @@ impl Disk {
     /// Mounts a copy of an image where the first one was, for as long as `use_it` runs.
     fn boot(&self, image: &Path, nth: usize, use_it: impl FnOnce()) {
         let at = self.mounted();
-        self.namespace.run("umount", &[at.as_os_str()]);
+        self.namespace.run("umount", &["--lazy".as_ref(), at.as_os_str()]);
         // Each time another file: the kernel may take a while to let go of the one before.
         let fresh = self.image(&format!("boot{nth}"));
         self.copy(image, &fresh);

@@ -1,7 +1,6 @@
 //! The walks of the README and of `docs/etcd-pool.md`, line by line as they are printed there.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::Command;
 
 use support::{Scratch, binary, have, is_root, repository, skip_unless, wait_until};
@@ -73,12 +72,6 @@ fn the_walk_works_as_it_is_written() {
     assert!(fs::read_to_string(svg).expect("the map can be read").starts_with("<svg"));
 }
 
-/// A port of the loopback that nobody listens at.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
-}
-
 #[test]
 fn the_walk_of_etcd_pool_works_as_it_is_written() {
     let needs = [(have("jq"), "jq"), (have("etcd"), "etcd-server")];
@@ -91,14 +84,14 @@ fn the_walk_of_etcd_pool_works_as_it_is_written() {
     let mut script = walk(&text).replace("$PWD/target/release", &dir.to_string_lossy());
     assert!(script.lines().count() > 25, "the blocks of the walk were not found");
     for port in ["23790", "23800"] {
-        script = script.replace(port, &free_port().to_string());
+        script = script.replace(port, &support::etcd::free_port().to_string());
     }
     let script = format!("set -euo pipefail\n{script}\n");
     let mark = format!("PLAT_WALK={}", std::process::id());
     let (key, value) = mark.split_once('=').expect("a variable");
     let output = Command::new("timeout")
         .env(key, value)
-        .args(["--kill-after=5", "90", "bash"])
+        .args(["--kill-after=5", "600", "bash"])
         .arg(scratch.write("walk.sh", script))
         .env("TMPDIR", scratch.path())
         .output()

@@ -90,6 +90,9 @@ fn the_agent_knows_what_is_described() {
         ("", json!({"?": 1})),
         ("agent-uplink", json!({"uplink": {"?": 1}})),
         ("agent-routes", json!({"routes": {"?": 1}})),
+        ("agent-vpp", json!({"vpp": {"?": 1}})),
+        ("gc", json!({"gc": {"?": 1}})),
+        ("masquerade", json!({"routes": {"sinks": [{"type": "kernel", "masquerade": {"?": 1}}]}})),
     ] {
         assert_eq!(taken(&said(config)), described(schema, object), "{object}");
     }

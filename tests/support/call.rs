@@ -70,7 +70,7 @@ impl Call {
                 .collect(),
             stdin: Vec::new(),
             directory: None,
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_secs(120),
         }
     }
 
@@ -146,7 +146,7 @@ impl Call {
         child
     }
 
-    /// Runs it to its end; panics when it takes longer than a minute.
+    /// Runs it to its end; panics when it takes longer than two minutes.
     pub fn run(&self) -> Outcome {
         let start = Instant::now();
         let mut child = self.spawn();

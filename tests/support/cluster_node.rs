@@ -222,7 +222,7 @@ impl ClusterNode {
             return 0;
         }
         let connection = Connection::open_with_flags(self.database(), flags).expect("a database");
-        connection.busy_timeout(std::time::Duration::from_secs(10)).expect("a time-out");
+        connection.busy_timeout(std::time::Duration::from_secs(60)).expect("a time-out");
         let query = format!("SELECT count(*) FROM {table}");
         connection.query_row(&query, [], |row| row.get(0)).expect("a count")
     }

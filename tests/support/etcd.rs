@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ pub use authority::{Authority, Pair, Subject};
 use crate::{Scratch, Stopped, have, program, skip_unless};
 
 /// How long a member may take to come up, on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(120);
 /// How often other ports are tried.
 const TRIES: usize = 5;
 
@@ -183,6 +184,14 @@ impl Etcd {
                 connection["key"] = json!(client.key);
             }
         }
+        connection
+    }
+
+    /// The same for a test in which etcd is there all the time: however slow the machine is, a call waits
+    /// for it.
+    pub fn patient(&self) -> Value {
+        let mut connection = self.connection();
+        connection["timeout"] = json!("2m");
         connection
     }
 
@@ -443,16 +452,38 @@ fn has_flag(flag: &str) -> bool {
     help.contains(&format!("{flag} "))
 }
 
-/// Ports that nobody listens on at the moment.
+/// Ports that nobody listens on at the moment, and that nobody else gets while a member is away: each is given
+/// once, and they are none of those that the kernel gives to who asks for any, as every connection does.
 fn free_ports(count: usize) -> Vec<u16> {
-    // All are held until all are found, so that none is found twice.
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
-        .collect();
-    held.iter().map(|l| l.local_addr().expect("an address").port()).collect()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let (first, room) = own_ports();
+    // Suites that run at the same time begin elsewhere.
+    let start = std::process::id().wrapping_mul(389);
+    let port = || {
+        let number = start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % room;
+        first + u16::try_from(number).expect("a number of ports")
+    };
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let room = usize::try_from(room).expect("a number of ports");
+    let ports: Vec<u16> =
+        std::iter::repeat_with(port).take(room).filter(is_free).take(count).collect();
+    assert_eq!(ports.len(), count, "no ports are free from {first} on");
+    ports
 }
 
-/// A port on loopback that nobody listens on at the moment.
+/// The first of many ports that the kernel does not give to who asks for any, and how many there are.
+fn own_ports() -> (u16, u32) {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let range: Vec<u16> = range.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+    match range[..] {
+        [_, last] if last < 55_000 => (last + 1, u32::from(u16::MAX - last)),
+        [first, _] if first > 20_000 => (10_240, u32::from(first) - 10_240),
+        // There are few then, and one may be taken: it is tried again with others.
+        _ => (10_240, 20_000),
+    }
+}
+
+/// A port on loopback that nobody listens on, nor will.
 pub fn free_port() -> u16 {
     free_ports(1)[0]
 }

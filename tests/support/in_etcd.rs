@@ -9,7 +9,7 @@ use ipam_pool::txn::{Answer, Kv, Op, Reply, Txn};
 use serde_json::Value;
 
 /// Far more than an etcd takes that is there.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All that lies below the prefix of a connection.
 #[derive(Debug)]

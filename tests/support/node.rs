@@ -156,7 +156,7 @@ impl Node {
     pub fn ping(&self, namespace: &str, address: &str) {
         let namespace = format!("--net={namespace}");
         // One answer is enough: a new IPv6 address is silent while duplicates are looked for.
-        let ping = ["ping", "-n", "-i", "0.2", "-c", "1", "-w", "20", address];
+        let ping = ["ping", "-n", "-i", "0.2", "-c", "1", "-w", "100", address];
         self.ok(&[&["nsenter", &namespace, "--"], &ping[..]].concat());
     }
 }

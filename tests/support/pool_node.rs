@@ -42,6 +42,11 @@ impl PoolNode {
         node
     }
 
+    /// Says anew how etcd is reached.
+    pub fn reach(&self, connection: &Value) {
+        self.scratch.write("etcd.json", connection.to_string());
+    }
+
     /// The scratch directory.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch

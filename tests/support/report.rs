@@ -40,11 +40,21 @@ impl Report {
         }));
     }
 
-    /// The line above the rows.
+    /// The lines above the rows.
     pub fn begin(heading: &str) -> Self {
+        Self::go_on(heading, Vec::new())
+    }
+
+    /// The same after some `rows` that were printed before.
+    pub fn go_on(heading: &str, rows: Vec<Value>) -> Self {
         println!("{heading}");
         println!("| what | figure | goal | | how |\n|---|---|---|---|---|");
-        Self::default()
+        Self { rows }
+    }
+
+    /// The rows, for another process.
+    pub fn into_rows(self) -> Vec<Value> {
+        self.rows
     }
 
     /// Writes all of them to `file`, for programs.

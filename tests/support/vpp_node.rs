@@ -200,6 +200,7 @@ impl VppNode {
             "name": self.network,
             "type": "vpp",
             "socket": self.socket,
+            "timeout": "3m",
             "kind": kind,
             "memif": {"directory": self.scratch.path().join("memif")},
             "ipam": {

@@ -86,7 +86,7 @@ impl VppPair {
     /// The configuration of a node.
     pub fn config_of(&self, on: usize) -> Value {
         let mut config = self.config.clone();
-        if config["uplink"]["name"].is_null() {
+        if config["type"] == "vpp" && config["uplink"]["name"].is_null() {
             config["uplink"]["name"] = self.nodes[on].vpp.uplink().into();
         }
         config
@@ -100,7 +100,8 @@ impl VppPair {
         let (command, container) =
             (format!("CNI_COMMAND={command}"), format!("CNI_CONTAINERID={id}"));
         let (netns, path) = (format!("CNI_NETNS=/run/netns/{id}"), format!("CNI_PATH={path}"));
-        let binary = plugins.join("vpp").to_string_lossy().into_owned();
+        let plugin = config["type"].as_str().unwrap_or("vpp");
+        let binary = plugins.join(plugin).to_string_lossy().into_owned();
         let words =
             ["env", &command, &container, &netns, &path, "CNI_IFNAME=eth0", binary.as_str()];
         finish(&mut node.command(&words), config.to_string().as_bytes())
@@ -139,7 +140,7 @@ impl VppPair {
     /// Pings an address from a node itself; panics if no answer comes.
     pub fn ping_from_host(&self, on: usize, to: IpAddr) {
         let to = to.to_string();
-        self.nodes[on].node.ok(&["ping", "-n", "-i", "0.2", "-c", "1", "-w", "20", &to]);
+        self.nodes[on].node.ok(&["ping", "-n", "-i", "0.2", "-c", "1", "-w", "100", &to]);
     }
 
     /// Runs the command line on a node.

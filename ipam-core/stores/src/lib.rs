@@ -22,7 +22,9 @@ pub use boot::{Boot, Moment};
 pub use dir::{DirStore, Location};
 pub use error::StoreError;
 pub use places::{Places, Remembered};
-pub use sqlite::{Clock, Database, PoolLedger, PoolTx, SqliteLocation, SqliteStore};
+pub use sqlite::{
+    Calls, Clock, Command, Database, Outcome, PoolLedger, PoolTx, SqliteLocation, SqliteStore,
+};
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;

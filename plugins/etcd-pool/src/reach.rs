@@ -51,8 +51,10 @@ impl<L: Ledger, O: Operation<L>> Operation<L> for Begun<'_, O, O::Output> {
 }
 
 impl Reach {
-    /// A way to etcd; `budget` is for how long it is waited for, from when it is needed first.
-    pub const fn new(connection: Connection, budget: Duration) -> Self {
+    /// A way to etcd; `budget` is for how long it is waited for, from when it is needed first, unless the
+    /// connection says so.
+    pub fn new(connection: Connection, budget: Duration) -> Self {
+        let budget = connection.waits().unwrap_or(budget);
         Self { connection, etcd: None, budget, deadline: None, trouble: None }
     }
 
@@ -61,9 +63,9 @@ impl Reach {
         &self.connection
     }
 
-    /// Gives it so much time from when it is needed next.
-    pub const fn renew(&mut self, budget: Duration) {
-        self.budget = budget;
+    /// Gives it so much time from when it is needed next, unless the connection says how much.
+    pub fn renew(&mut self, budget: Duration) {
+        self.budget = self.connection.waits().unwrap_or(budget);
         self.deadline = None;
     }
 

@@ -9,14 +9,18 @@ use etcd_pool::client::Connection;
 use etcd_pool::config::{ETCD_VARIABLE, etcd_file};
 use ipam_core::config::ConfigError;
 use ipam_pool::key::Keys;
+use ipam_stores::StateDirs;
 use node_local::Surroundings;
 
 use crate::config::{CONFIG_FILE, Config, ConfigSpec, Source};
 use crate::daemon;
 use crate::engine::{Mode, Report, cleanup, look};
-use crate::feed::{self, Place};
+use crate::feed::{self, Guard, Place};
+use crate::gc;
+use crate::log::{self, Verbosity};
 use crate::node::Node;
 use crate::place::{only_one, state_dirs};
+use crate::replay::{self, VppReport};
 use crate::report::{self, plain};
 use crate::sinks::{self, Sink};
 use crate::sources::{Me, Sources};
@@ -25,7 +29,7 @@ use crate::sources::{Me, Sources};
 #[derive(Debug, Parser)]
 #[command(name = "plat-agent", version, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 fine, 1 something needs attention, 3 could not be done.\n\
-                        Signals: TERM and INT end it; the routes stay.")]
+                        Signals: TERM and INT end it; the routes stay. USR1 frees what no pod lives for.")]
 struct Cli {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
@@ -39,6 +43,15 @@ struct Cli {
     /// Removes all routes of this program, and no others, and ends.
     #[arg(long)]
     cleanup: bool,
+    /// Frees once what no pod lives for any more, says the container runtime, and ends.
+    #[arg(long, conflicts_with_all = ["once", "cleanup"])]
+    gc: bool,
+    /// How much is logged; `log` in the configuration says it, too [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<Verbosity>,
+    /// How it is logged.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: log::Format,
     /// Prints one JSON document.
     #[arg(long)]
     json: bool,
@@ -95,6 +108,10 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         message: format!("{}: {}", cli.config.display(), error.message),
         advice: format!("right is {}", error.expected),
     })?;
+    log::start(cli.log_format, cli.log_level.or(config.log).unwrap_or_default());
+    if cli.gc {
+        return collect(cli, &config, &dirs);
+    }
     let lock = if cli.dry_run { None } else { Some(alone(&dirs)?) };
     let mut sinks = sinks::open(&config.sinks, &dirs.volatile);
     let mode = if cli.dry_run { Mode::Explain } else { Mode::Apply };
@@ -112,14 +129,39 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     );
     let node = node.filter(|_| config.register);
     if cli.once || cli.dry_run {
-        return Ok(once(cli, sources, &places, &mut sinks, node, me));
+        // Routes lead through what is put back.
+        let vpps = config.vpps.iter().map(|it| replay::once(it, &dirs.volatile, mode)).collect();
+        return Ok(once(cli, sources, &places, &mut sinks, node, me, vpps));
     }
-    daemon::run(&config, sources, places, sinks, node, me)?;
+    daemon::run(&config, &dirs, sources, places, sinks, node, me)?;
     drop(lock);
     Ok(ExitCode::SUCCESS)
 }
 
-fn alone(dirs: &ipam_stores::StateDirs) -> Result<ipam_stores::lock::Lock, Failure> {
+/// Frees once; beside a running agent, too, as every call does.
+fn collect(cli: &Cli, config: &Config, dirs: &StateDirs) -> Result<ExitCode, Failure> {
+    let Some(gc) = &config.gc else {
+        return Err(Failure {
+            message: format!(
+                "{}: nothing says which runtime knows who lives",
+                cli.config.display()
+            ),
+            advice: "add \"gc\": {\"runtime\": \"unix:///run/containerd/containerd.sock\"}"
+                .to_owned(),
+        });
+    };
+    let freed = gc::once(gc, dirs, cli.dry_run).map_err(|error| Failure {
+        message: error.message,
+        advice: "right is the runtime's socket, as root's, under \"gc\": {\"runtime\": ...}"
+            .to_owned(),
+    })?;
+    let mut out = io::stdout().lock();
+    // A reader that has gone away has seen enough.
+    let _ = gc::show(&mut out, &freed, cli.json).and_then(|()| out.flush());
+    Ok(if freed.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn alone(dirs: &StateDirs) -> Result<ipam_stores::lock::Lock, Failure> {
     only_one(dirs)?.ok_or_else(|| Failure {
         message: "another plat-agent runs on this node".to_owned(),
         advice: "end it first; --dry-run works beside it".to_owned(),
@@ -150,7 +192,8 @@ fn places(config: &Config, sources: &Sources, connection: Option<&Connection>) -
         };
         let Some(connection) = own.or(connection) else { continue };
         let guard = match config.sources.get(source) {
-            Some(Source::Pool(_)) => Some(Keys::new(&connection.prefix).meta()),
+            Some(Source::Pool(_)) => Some(Guard::registry(Keys::new(&connection.prefix).meta())),
+            Some(Source::Calico(calico)) => Some(Guard::calico(&calico.prefix)),
             _ => None,
         };
         for (position, range) in ranges.into_iter().enumerate() {
@@ -168,6 +211,7 @@ fn once(
     sinks: &mut [Box<dyn Sink>],
     mut node: Option<Node>,
     mut me: Me,
+    vpps: Vec<VppReport>,
 ) -> ExitCode {
     let mut troubles = Vec::new();
     if !cli.dry_run
@@ -184,6 +228,7 @@ fn once(
     let mode = if cli.dry_run { Mode::Explain } else { Mode::Apply };
     let mut report = look(&sources, &me, sinks, mode);
     report.notes.append(&mut troubles);
+    report.vpps = vpps;
     show(cli, &report)
 }
 

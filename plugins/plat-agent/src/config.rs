@@ -5,9 +5,10 @@ It is read in two layers: `…Spec` is what a user wrote with all of it checked 
 means on this node, with the node's index filled in.
 */
 
+mod forward;
 mod peers;
 mod routes;
-mod template;
+mod vpp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,22 +18,25 @@ use etcd_pool::client::Connection;
 use ipam_core::config::json::{At, shown};
 use ipam_core::config::{ConfigError, parse_duration};
 use ipam_core::node::NodeIdentity;
+use ipam_core::peers::{Template, Variable};
 use ipnet::IpNet;
 use serde_json::Value;
 
+pub use crate::gc::Gc;
+use crate::log::Verbosity;
+pub use forward::Forward;
 use routes::SourceSpec;
 pub(crate) use routes::node_name;
 pub use routes::{
     CalicoSource, FileSource, KernelSink, Onlink, PeerRoute, PoolSource, SinkSpec, Source, VppSink,
 };
-use template::{Template, Variable};
 
 /// Where the file is, unless told otherwise.
 pub const CONFIG_FILE: &str = "/etc/plat/agent.json";
 
 const KEYS: &[&str] = &[
     "etcd", "space", "register", "index", "hostname", "cfgDir", "node", "subnets", "uplink",
-    "routes", "listen",
+    "routes", "listen", "log", "gc", "vpp",
 ];
 /// The keys that say which node this is, as in node-local's `ipam` section.
 const IDENTITY_KEYS: &[&str] = &["index", "hostname", "cfgDir"];
@@ -53,6 +57,9 @@ pub struct ConfigSpec {
     sinks: Vec<SinkSpec>,
     resync: Duration,
     listen: Option<SocketAddr>,
+    gc: Option<Gc>,
+    log: Option<Verbosity>,
+    vpp: vpp::VppSpec,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -88,6 +95,12 @@ pub struct Config {
     pub resync: Duration,
     /// Where metrics and health are told.
     pub listen: Option<SocketAddr>,
+    /// How what no pod lives for any more is freed, if it is.
+    pub gc: Option<Gc>,
+    /// How much is told in the log, if the file says so.
+    pub log: Option<Verbosity>,
+    /// The sockets of the VPPs whose attachments are put back after a restart.
+    pub vpps: Vec<PathBuf>,
 }
 
 /// A text with places to fill in, and where it stands.
@@ -159,6 +172,9 @@ impl ConfigSpec {
             sinks,
             resync,
             listen: root.get("listen")?.map(|at| listen(&at)).transpose()?,
+            gc: root.get("gc")?.map(|at| Gc::parse(&at)).transpose()?,
+            log: root.get("log")?.map(|at| verbosity(&at)).transpose()?,
+            vpp: vpp::VppSpec::parse(&root)?,
         })
     }
 
@@ -187,6 +203,10 @@ impl ConfigSpec {
                 .filter(|address| crate::desired::is_host(*address))
                 .ok_or_else(|| text.wrong(&rendered, "an address such as 192.168.16.{i}"))
         });
+        let subnets: Vec<IpNet> = subnets.collect::<Result<_, _>>()?;
+        let interface = self.uplink.interface.clone();
+        let sink = |sink: &SinkSpec| sink.on(self.resync, interface.as_deref(), &subnets);
+        let sinks = self.sinks.iter().map(sink).collect();
         let wants_pool = self.sources.iter().any(|source| matches!(source, SourceSpec::Pool(_)));
         Ok(Config {
             etcd: self.etcd.clone(),
@@ -194,17 +214,20 @@ impl ConfigSpec {
             register: self.register.unwrap_or(self.etcd.is_some() || wants_pool),
             node: self.node.clone().unwrap_or_else(|| host_name.to_owned()),
             index: node.map(|node| node.index),
-            subnets: subnets.collect::<Result<_, _>>()?,
+            subnets,
             addresses: addresses.collect::<Result<_, _>>()?,
-            interface: self.uplink.interface.clone(),
+            interface,
             sources: self
                 .sources
                 .iter()
                 .map(|s| s.on(node, &self.space))
                 .collect::<Result<_, _>>()?,
-            sinks: self.sinks.clone(),
+            sinks,
             resync: self.resync,
             listen: self.listen,
+            gc: self.gc.clone(),
+            log: self.log,
+            vpps: self.vpp.sockets(&self.sinks),
         })
     }
 }
@@ -339,6 +362,15 @@ fn listen(at: &At<'_>) -> Result<SocketAddr, ConfigError> {
             format!("{at}: {:?} is no loopback address with a port", shown(text)),
             "such as \"127.0.0.1:9434\"",
         )
+    })
+}
+
+fn verbosity(at: &At<'_>) -> Result<Verbosity, ConfigError> {
+    let text = at.string()?;
+    let known = Verbosity::WORDS.iter().find(|(word, _)| *word == text);
+    known.map(|(_, verbosity)| *verbosity).ok_or_else(|| {
+        let words = Verbosity::WORDS.map(|(word, _)| word).join(", ");
+        at.wrong(format!("{at}: {:?} is no level", shown(text)), format!("one of {words}"))
     })
 }
 

@@ -5,11 +5,12 @@ One look at everything: what should be, what is there, what has to be done, and 
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use kernel::Family;
 use serde::{Serialize, Serializer};
 
 use crate::desired::{Connected, Desired, Facts, desired};
 use crate::diff::{Item, Present, Step, Wanted, diff};
+use crate::forwarding::{Forwarded, Measure, Traffic};
+use crate::replay::VppReport;
 use crate::sinks::{Change, Sink};
 use crate::sources::{Me, Sources};
 
@@ -29,10 +30,17 @@ pub struct Report {
     pub sinks: Vec<SinkReport>,
     /// What sources tell and makes no route.
     pub refused: Vec<RefusedRow>,
+    /// What is seen to besides routes, so that packets get through.
+    pub forwarding: Vec<Measure>,
     /// What is wrong besides, a sentence each.
     pub notes: Vec<String>,
+    /// What may be worth knowing, and is nothing to be woken for.
+    pub hints: Vec<String>,
     /// Whether every source has told all it knows; if not, nothing is removed.
     pub complete: bool,
+    /// The VPPs whose attachments are put back after a restart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vpps: Vec<VppReport>,
 }
 
 /// A place where routes are.
@@ -112,6 +120,12 @@ impl Report {
         self.sinks.iter().flat_map(|sink| &sink.routes).filter(|row| row.action == action).count()
     }
 
+    fn add(&mut self, found: Forwarded) {
+        self.forwarding.extend(found.measures);
+        self.notes.extend(found.notes);
+        self.hints.extend(found.hints);
+    }
+
     /// Whether all is as it should be.
     #[must_use]
     pub fn is_fine(&self) -> bool {
@@ -121,7 +135,9 @@ impl Report {
         self.complete
             && self.refused.is_empty()
             && self.notes.is_empty()
+            && self.forwarding.iter().all(|measure| measure.error.is_none())
             && self.sinks.iter().all(|sink| sink.trouble.is_none() && sink.routes.iter().all(fine))
+            && self.vpps.iter().all(VppReport::is_fine)
     }
 }
 
@@ -142,18 +158,47 @@ pub fn look(sources: &Sources, me: &Me, sinks: &mut [Box<dyn Sink>], mode: Mode)
     let facts = Facts { entries: told.entries, connected, complete: told.complete };
     let wanted = desired(&facts);
     let mut report = go(&wanted, sinks, mode);
-    let has = |family: &Family| wanted.routes.keys().any(|net| family.has(net.addr()));
-    let families: Vec<Family> = Family::BOTH.into_iter().filter(has).collect();
-    for sink in sinks.iter() {
-        notes.extend(sink.hindrances(&families, mode == Mode::Apply));
-    }
+    let traffic = traffic(&facts, &wanted, told.here, me);
     report.notes = notes;
+    for sink in sinks.iter_mut() {
+        report.add(sink.forward(&traffic, mode == Mode::Apply));
+    }
     report
+}
+
+/// What goes through this node: of what was told, all that was not refused.
+fn traffic(facts: &Facts, wanted: &Desired, here: Vec<IpNet>, me: &Me) -> Traffic {
+    let own = facts.entries.iter().filter(|entry| entry.own).map(|entry| entry.prefix.trunc());
+    let mut own: Vec<IpNet> = own.chain(here).filter(|net| net.prefix_len() > 0).collect();
+    own.sort_unstable();
+    own.dedup();
+    let routes: BTreeMap<_, _> =
+        wanted.routes.iter().map(|(prefix, route)| (*prefix, route.via)).collect();
+    let vias = routes.values().chain(wanted.held.values().flatten()).copied();
+    let mine = facts.connected.iter().map(|net| net.address);
+    let mut nodes: Vec<_> = vias.chain(mine).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    Traffic {
+        own,
+        further: wanted.held.keys().copied().collect(),
+        nodes,
+        addresses: me.addresses.clone(),
+        complete: wanted.complete,
+        routes,
+    }
 }
 
 /// Removes all that is ours.
 pub fn cleanup(sinks: &mut [Box<dyn Sink>], mode: Mode) -> Report {
-    go(&Desired { complete: true, ..Desired::default() }, sinks, mode)
+    let mut report = go(&Desired { complete: true, ..Desired::default() }, sinks, mode);
+    for sink in sinks.iter_mut() {
+        report.add(sink.forward_cleanup(mode == Mode::Apply));
+    }
+    for row in report.sinks.iter_mut().flat_map(|sink| &mut sink.routes) {
+        "ours, and all of ours are to be removed".clone_into(&mut row.reason);
+    }
+    report
 }
 
 fn go(wanted: &Desired, sinks: &mut [Box<dyn Sink>], mode: Mode) -> Report {
@@ -166,8 +211,11 @@ fn go(wanted: &Desired, sinks: &mut [Box<dyn Sink>], mode: Mode) -> Report {
     Report {
         sinks: sinks.iter_mut().map(|sink| at(wanted, sink.as_mut(), mode)).collect(),
         refused: refused.collect(),
+        forwarding: Vec::new(),
         notes: Vec::new(),
+        hints: Vec::new(),
         complete: wanted.complete,
+        vpps: Vec::new(),
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use etcd_pool::client::{Change, Connection, Etcd};
 use ipam_pool::key::KeyRange;
-use ipam_pool::txn::{Op, Txn};
+use ipam_pool::txn::{Op, Reply, Txn};
 
 use crate::daemon::Event;
-use crate::sources::{Sources, Update};
+use crate::sources::{Sources, Update, below};
 
 /// How long reading a range may take.
 const READ: Duration = Duration::from_secs(10);
@@ -31,8 +31,57 @@ pub(crate) struct Place {
     pub(crate) source: usize,
     pub(crate) position: usize,
     pub(crate) range: KeyRange,
-    /// A key that is there as long as the data are: where it is missing, nothing is to be learned.
-    pub(crate) guard: Option<Vec<u8>>,
+    /// What is there as long as the data are: where it is missing, nothing is to be learned.
+    pub(crate) guard: Option<Guard>,
+}
+
+/// A sign that data were not lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    /// Keys, or ranges of them: if anything of any of these is there, so are the data.
+    any: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// What is said where nothing is.
+    lost: String,
+}
+
+impl Guard {
+    /// The registry's: the key that was written when the first node joined.
+    pub(crate) fn registry(meta: Vec<u8>) -> Self {
+        let lost = format!(
+            "etcd has no key {}: no node was ever registered there, or its data are lost",
+            String::from_utf8_lossy(&meta)
+        );
+        Self { any: vec![(meta, None)], lost }
+    }
+
+    /// Calico's: the cluster's own record, which calico/node writes at its first start and nobody deletes
+    /// (libcalico-go, ClusterInformation `default`). Data of before there was one are there as long as any
+    /// block is.
+    pub(crate) fn calico(prefix: &str) -> Self {
+        let record = format!("{prefix}/resources/v3/projectcalico.org/clusterinformations/default");
+        let (first, end) = below(format!("{prefix}/ipam/v2/"));
+        let lost = format!(
+            "etcd has neither {record} nor anything below {prefix}/ipam/v2/: Calico was never there, or its data are \
+             lost"
+        );
+        Self { any: vec![(record.into_bytes(), None), (first, Some(end))], lost }
+    }
+
+    /// What is to be asked.
+    fn ops(&self) -> impl Iterator<Item = Op> {
+        self.any.iter().map(|(key, end)| Op::Get {
+            key: key.clone(),
+            end: end.clone(),
+            keys_only: true,
+            limit: 1,
+        })
+    }
+
+    /// Whether the answers from this position on have a sign.
+    fn holds(&self, reply: &Reply, first: usize) -> Result<(), String> {
+        let there = |position: usize| !reply.got(first.saturating_add(position)).is_empty();
+        if (0..self.any.len()).any(there) { Ok(()) } else { Err(self.lost.clone()) }
+    }
 }
 
 /// Starts a thread that tells about a range as long as somebody listens.
@@ -119,11 +168,9 @@ impl Guardian<'_> {
                     Some(etcd) => etcd,
                     None => Etcd::new(&place.connection).map_err(|error| error.message)?,
                 };
-                let txn = Txn { then: vec![Op::get(guard.clone())], ..Txn::default() };
+                let txn = Txn { then: guard.ops().collect(), ..Txn::default() };
                 let reply = etcd.txn(&txn, Instant::now() + READ).map_err(|error| error.message)?;
-                if reply.one(0).is_none() {
-                    return Err(lost(guard));
-                }
+                guard.holds(&reply, 0)?;
                 Ok((etcd, reply.revision))
             });
             ask.join().unwrap_or_else(|_| Err("etcd could not be asked".to_owned()))
@@ -134,24 +181,15 @@ impl Guardian<'_> {
     }
 }
 
-fn lost(guard: &[u8]) -> String {
-    format!(
-        "etcd has no key {}: no node was ever registered there, or its data are lost",
-        String::from_utf8_lossy(guard)
-    )
-}
-
 type Kvs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn read(etcd: &mut Etcd, place: &Place) -> Result<(i64, Kvs), String> {
     let mut then = vec![Op::range(place.range.clone())];
-    then.extend(place.guard.clone().map(Op::get));
+    then.extend(place.guard.iter().flat_map(Guard::ops));
     let txn = Txn { then, ..Txn::default() };
     let reply = etcd.txn(&txn, Instant::now() + READ).map_err(|error| error.message)?;
-    if let Some(guard) = &place.guard
-        && reply.one(1).is_none()
-    {
-        return Err(lost(guard));
+    if let Some(guard) = &place.guard {
+        guard.holds(&reply, 1)?;
     }
     let kvs = reply.got(0).iter().map(|kv| (kv.key.clone(), kv.value.clone()));
     Ok((reply.revision, kvs.collect()))

@@ -19,9 +19,12 @@ ahead and given back.
 | [`sources`] | what sources have told: key by key for those in etcd |
 | [`desired`], [`diff`] | which routes there should be, and what is to be done: pure |
 | [`sinks`] | listing and changing routes |
+| [`forwarding`] | what keeps packets from getting through, and what is done about it |
 | [`engine`] | one look at everything |
+| `gc` | what no pod lives for any more, freed |
 | `feed`, `node`, `daemon` | watching etcd and the kernel, the node's own record, the loop |
-| `observe` | metrics and health |
+| [`replay`] | attachments put back after a restart of VPP |
+| `log`, `metrics`, `observe` | the log, what is counted, what is told of it |
 */
 
 mod cli;
@@ -31,10 +34,14 @@ pub mod desired;
 pub mod diff;
 pub mod engine;
 mod feed;
+pub mod forwarding;
+mod gc;
 mod log;
+mod metrics;
 mod node;
 mod observe;
 mod place;
+pub mod replay;
 pub mod report;
 pub mod sinks;
 pub mod sources;

@@ -1,258 +1,290 @@
 /*!
-What the agent tells on a loopback port: Prometheus' text format at `/metrics`, the last report at `/status`,
-whether the loop turns at `/healthz`, whether all routes are known and set at `/readyz`.
+What the agent tells about itself, on a Unix socket and, where the configuration says so, on a loopback port:
+metrics at `/metrics`, all of it as one document at `/status`, whether the loop turns at `/healthz`, whether all
+routes are known and set at `/readyz`.
 
-One request at a time, of a few hundred bytes, answered and closed.
+| room | what is in it |
+|---|---|
+| here | what the loop has seen last, and what each page says |
+| `server` | HTTP: few connections, small requests, short waits |
+| `status` | the document |
 */
 
-use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod server;
+mod status;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Action, Report};
+use ipam_stores::StateDirs;
 
-/// How long a client may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest request line that is read.
-const LONGEST: usize = 1024;
+use crate::config::{Config, Source};
+use crate::engine::Report;
+use crate::log::{Cause, Complaints};
+use crate::metrics::{self, Metrics, Samples, stores};
+use status::{Document, SourceStatus, Trouble};
+
+/// For how long what the stores hold is told without reading it again.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// What the loop has seen last.
 #[derive(Debug)]
-pub(crate) struct Seen {
-    report: Report,
+struct Seen {
+    report: Arc<Report>,
     /// When everything was looked at last, and how long that took.
     at: Instant,
     took: Duration,
     looks: u64,
-    troubles: usize,
+    troubles: Vec<Trouble>,
+    /// The sources in etcd, by their position in the configuration.
+    sources: BTreeMap<usize, SourceSeen>,
+}
+
+/// A source in etcd.
+#[derive(Debug)]
+struct SourceSeen {
+    kind: &'static str,
+    contact: Option<Instant>,
+    /// Why each range of it cannot be read.
+    troubles: BTreeMap<usize, String>,
+}
+
+/// What does not change.
+#[derive(Debug)]
+struct Inner {
+    node: String,
+    dirs: StateDirs,
+    started: (Instant, u64),
     /// After how long without a look something is wrong.
     limit: Duration,
+    metrics: Metrics,
+    seen: Mutex<Seen>,
+    /// What the stores held, and when that was.
+    stores: Mutex<Option<(Instant, Samples)>>,
 }
 
 /// What the loop has seen last, for whoever asks.
 #[derive(Clone, Debug)]
-pub(crate) struct Board(Arc<Mutex<Seen>>);
+pub(crate) struct Board(Arc<Inner>);
+
+/// A page: whether all is well, as far as it says that; its content type; the text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) good: bool,
+    pub(crate) kind: &'static str,
+    pub(crate) text: String,
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Board {
-    /// Nothing is seen yet; everything is to be looked at every `resync`.
-    pub(crate) fn new(resync: Duration) -> Self {
-        Self(Arc::new(Mutex::new(Seen {
-            report: Report::default(),
-            at: Instant::now(),
-            took: Duration::ZERO,
-            looks: 0,
-            troubles: 0,
-            limit: resync * 3 + Duration::from_secs(30),
-        })))
+    /// Nothing is seen yet.
+    pub(crate) fn new(config: &Config, dirs: &StateDirs) -> Self {
+        let sources = config.sources.iter().enumerate().filter_map(|(position, source)| {
+            let kind = match source {
+                Source::Pool(_) => "pool",
+                Source::Calico(_) => "calico",
+                Source::Peers(_) | Source::File(_) => return None,
+            };
+            Some((position, SourceSeen { kind, contact: None, troubles: BTreeMap::new() }))
+        });
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unix = unix.map_or(0, |since| since.as_secs());
+        let now = Instant::now();
+        let board = Self(Arc::new(Inner {
+            node: config.node.clone(),
+            dirs: dirs.clone(),
+            started: (now, unix),
+            limit: config.resync * 3 + Duration::from_secs(30),
+            metrics: Metrics::new(),
+            seen: Mutex::new(Seen {
+                report: Arc::default(),
+                at: now,
+                took: Duration::ZERO,
+                looks: 0,
+                troubles: Vec::new(),
+                sources: sources.collect(),
+            }),
+            stores: Mutex::new(None),
+        }));
+        board.metrics().samples().set(&metrics::START, &[], metrics::number(u128::from(unix)));
+        board
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is counted: here helpers of the loop add to it.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything was looked at.
-    pub(crate) fn looked(&self, report: &Report, took: Duration) {
-        let mut seen = self.lock();
-        seen.report = report.clone();
+    pub(crate) fn looked(&self, report: &Arc<Report>, took: Duration) {
+        self.0.metrics.looked(report, took);
+        self.0.metrics.vpps(&report.vpps);
+        let mut seen = self.seen();
+        seen.report = Arc::clone(report);
         seen.at = Instant::now();
         seen.took = took;
         seen.looks += 1;
     }
 
-    /// So many things are wrong.
-    pub(crate) fn troubles(&self, count: usize) {
-        self.lock().troubles = count;
+    /// So it is with VPPs, where nothing else was looked at.
+    pub(crate) fn vpps(&self, report: &Arc<Report>) {
+        self.0.metrics.vpps(&report.vpps);
+        self.seen().report = Arc::clone(report);
     }
 
-    /// Answers on an address from now on.
-    ///
-    /// # Errors
-    /// If it cannot be listened on.
-    pub(crate) fn serve(&self, address: SocketAddr) -> io::Result<()> {
-        let listener = TcpListener::bind(address)?;
-        let board = self.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                match stream {
-                    // A client that goes away has had enough.
-                    Ok(stream) => drop(board.answer(stream)),
-                    Err(_) => thread::sleep(Duration::from_millis(100)),
+    /// What is wrong now; `begun` since the last time.
+    pub(crate) fn troubles(&self, complaints: &Complaints, begun: &[Cause]) {
+        self.0.metrics.troubles(complaints.now().map(|(complaint, _)| complaint.cause), begun);
+        let trouble = |(complaint, since): (&crate::log::Complaint, u64)| Trouble {
+            cause: complaint.cause.name(),
+            text: complaint.text.clone(),
+            since,
+        };
+        self.seen().troubles = complaints.now().map(trouble).collect();
+    }
+
+    /// A range of a source in etcd was read or has told something, or cannot be read.
+    pub(crate) fn contact(&self, (source, range): (usize, usize), trouble: Option<&str>) {
+        if let Some(source) = self.seen().sources.get_mut(&source) {
+            match trouble {
+                None => {
+                    source.contact = Some(Instant::now());
+                    source.troubles.remove(&range);
+                }
+                Some(why) => {
+                    source.troubles.insert(range, why.to_owned());
                 }
             }
-        });
-        Ok(())
-    }
-
-    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut request = Vec::new();
-        let mut piece = [0; 256];
-        while request.len() < LONGEST && !request.contains(&b'\n') {
-            match stream.read(&mut piece)? {
-                0 => break,
-                count => request.extend_from_slice(piece.get(..count).unwrap_or_default()),
-            }
         }
-        let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
-        let (status, kind, body) = self.lock().page(&line);
-        let length = body.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )?;
-        stream.flush()
     }
-}
 
-impl Seen {
-    /// The answer to a request line: status, content type, body.
-    fn page(&self, line: &str) -> (&'static str, &'static str, String) {
-        const TEXT: &str = "text/plain; charset=utf-8";
-        const GOOD: &str = "200 OK";
-        let verdict = |good: bool, bad: &str| {
-            let status = if good { GOOD } else { "503 Service Unavailable" };
-            (status, TEXT, format!("{}\n", if good { "ok" } else { bad }))
+    /// Why not all routes are known and can be set.
+    fn unready(&self) -> Option<&'static str> {
+        let seen = self.seen();
+        if seen.looks == 0 {
+            return Some("nothing was looked at yet");
+        }
+        if !seen.report.complete {
+            return Some("not all sources have told all they know");
+        }
+        if seen.sources.values().any(|source| !source.troubles.is_empty()) {
+            return Some("a source in etcd cannot be read; routes stay as they are");
+        }
+        let reached = seen.report.sinks.iter().all(|sink| sink.trouble.is_none());
+        if !reached {
+            return Some("a sink cannot be reached");
+        }
+        let whole = seen.report.vpps.iter().all(crate::replay::VppReport::is_ready);
+        (!whole).then_some("VPP is away, or lacks a pod that could be put back")
+    }
+
+    /// Whether the loop turns.
+    fn turns(&self) -> bool {
+        self.seen().at.elapsed() < self.0.limit
+    }
+
+    /// What a path says; `None` if there is nothing.
+    pub(crate) fn page(&self, path: &str) -> Option<Page> {
+        let verdict = |bad: Option<&str>| Page {
+            good: bad.is_none(),
+            kind: TEXT,
+            text: format!("{}\n", bad.unwrap_or("ok")),
         };
-        let mut words = line.split(' ');
-        match (words.next(), words.next()) {
-            (Some("GET"), Some("/healthz")) => {
-                verdict(self.at.elapsed() < self.limit, "nothing was looked at for too long")
+        Some(match path {
+            "/healthz" => verdict((!self.turns()).then_some("nothing was looked at for too long")),
+            "/readyz" => verdict(self.unready()),
+            "/metrics" => Page {
+                good: true,
+                kind: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                text: self.metrics_text(),
+            },
+            "/status" => {
+                let text = serde_json::to_string_pretty(&self.document()).unwrap_or_default();
+                Page { good: true, kind: "application/json", text: format!("{text}\n") }
             }
-            (Some("GET"), Some("/readyz")) => verdict(
-                self.looks > 0
-                    && self.report.complete
-                    && self.report.sinks.iter().all(|s| s.trouble.is_none()),
-                "not all sources have told all they know, or a sink cannot be reached",
-            ),
-            (Some("GET"), Some("/metrics")) => {
-                (GOOD, "text/plain; version=0.0.4; charset=utf-8", self.metrics())
+            _ => return None,
+        })
+    }
+
+    fn metrics_text(&self) -> String {
+        let mut samples = self.0.metrics.samples().clone();
+        let ready = f64::from(u8::from(self.unready().is_none()));
+        samples.set(&metrics::READY, &[], ready);
+        if let Some(bytes) = resident() {
+            samples.set(&metrics::RESIDENT, &[], metrics::number(bytes));
+        }
+        {
+            let seen = self.seen();
+            samples.set(&metrics::RESYNC_AGE, &[], seen.at.elapsed().as_secs_f64());
+            for (position, source) in &seen.sources {
+                let labels: [&str; 2] = [source.kind, &position.to_string()];
+                let up = source.contact.is_some() && source.troubles.is_empty();
+                samples.set(&metrics::SOURCE_UP, &labels, f64::from(u8::from(up)));
+                if let Some(contact) = source.contact {
+                    let age = contact.elapsed().as_secs_f64();
+                    samples.set(&metrics::SOURCE_AGE, &labels, age);
+                }
             }
-            (Some("GET"), Some("/status")) => {
-                let text = serde_json::to_string_pretty(&self.report).unwrap_or_default();
-                (GOOD, "application/json", format!("{text}\n"))
+        }
+        samples.merge(self.of_stores());
+        samples.text(self.0.metrics.resync())
+    }
+
+    /// What the stores hold, read not more often than is of use.
+    fn of_stores(&self) -> Samples {
+        let mut kept = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((at, samples)) if at.elapsed() < FRESH => samples.clone(),
+            _ => {
+                let mut samples = Samples::default();
+                stores::read(&self.0.dirs, &mut samples);
+                *kept = Some((Instant::now(), samples.clone()));
+                samples
             }
-            (Some("GET"), _) => {
-                ("404 Not Found", TEXT, "/metrics /status /healthz /readyz\n".to_owned())
-            }
-            _ => ("405 Method Not Allowed", TEXT, "GET\n".to_owned()),
         }
     }
 
-    fn metrics(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        text.push_str(
-            "# HELP plat_agent_routes Routes at the last look, by what is done about them.\n",
-        );
-        text.push_str("# TYPE plat_agent_routes gauge\n");
-        for sink in &self.report.sinks {
-            let label = escaped(&sink.sink);
-            for (action, name) in [
-                (Action::Add, "add"),
-                (Action::Replace, "replace"),
-                (Action::Remove, "remove"),
-                (Action::Keep, "keep"),
-                (Action::Hold, "hold"),
-                (Action::Foreign, "foreign"),
-                (Action::Unreachable, "unreachable"),
-            ] {
-                let count = sink.routes.iter().filter(|row| row.action == action).count();
-                let _ = writeln!(
-                    text,
-                    "plat_agent_routes{{sink=\"{label}\",action=\"{name}\"}} {count}"
-                );
-            }
-            let failed = sink.routes.iter().filter(|row| row.error.is_some()).count();
-            let _ =
-                writeln!(text, "plat_agent_routes{{sink=\"{label}\",action=\"failed\"}} {failed}");
-        }
-        text.push_str(
-            "# HELP plat_agent_sink_up Whether routes can be listed and changed there.\n",
-        );
-        text.push_str("# TYPE plat_agent_sink_up gauge\n");
-        for sink in &self.report.sinks {
-            let (label, up) = (escaped(&sink.sink), u8::from(sink.trouble.is_none()));
-            let _ = writeln!(text, "plat_agent_sink_up{{sink=\"{label}\"}} {up}");
-        }
-        for (name, kind, help, value) in [
-            (
-                "refused",
-                "gauge",
-                "Entries of sources that make no route.",
-                self.report.refused.len().to_string(),
-            ),
-            ("troubles", "gauge", "Things that are wrong now.", self.troubles.to_string()),
-            (
-                "complete",
-                "gauge",
-                "Whether every source has told all.",
-                u8::from(self.report.complete).to_string(),
-            ),
-            (
-                "looks_total",
-                "counter",
-                "How often everything was looked at.",
-                self.looks.to_string(),
-            ),
-            (
-                "look_seconds",
-                "gauge",
-                "How long the last look took.",
-                self.took.as_secs_f64().to_string(),
-            ),
-            (
-                "look_age_seconds",
-                "gauge",
-                "How long ago it was.",
-                self.at.elapsed().as_secs_f64().to_string(),
-            ),
-        ] {
-            let _ = write!(
-                text,
-                "# HELP plat_agent_{name} {help}\n# TYPE plat_agent_{name} {kind}\nplat_agent_{name} {value}\n"
-            );
-        }
-        text
+    fn document(&self) -> Document {
+        let unready = self.unready();
+        let (healthy, outbox) = (self.turns(), stores::waiting(&self.0.dirs));
+        let seen = self.seen();
+        let source = |(position, source): (&usize, &SourceSeen)| SourceStatus {
+            source: source.kind,
+            position: *position,
+            up: source.contact.is_some() && source.troubles.is_empty(),
+            contact_age_seconds: source.contact.map(|at| at.elapsed().as_secs()),
+        };
+        Document::new(
+            status::Facts {
+                node: self.0.node.clone(),
+                started: self.0.started.1,
+                running_seconds: self.0.started.0.elapsed().as_secs(),
+                healthy,
+                unready,
+                looks: seen.looks,
+                look_age: seen.at.elapsed(),
+                look_took: seen.took,
+                outbox,
+            },
+            seen.troubles.clone(),
+            seen.sources.iter().map(source).collect(),
+            Arc::clone(&seen.report),
+        )
     }
 }
 
-/// A label's value.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+/// The memory that this process uses, in bytes (proc(5), `statm`: pages of the kernel's size).
+fn resident() -> Option<u128> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u128 = text.split(' ').nth(1)?.parse().ok()?;
+    pages.checked_mul(rustix::param::page_size() as u128)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::SinkReport;
-
-    #[test]
-    fn pages() {
-        let board = Board::new(Duration::from_secs(30));
-        let status = |line: &str| board.lock().page(line).0;
-        assert_eq!(status("GET /healthz HTTP/1.1"), "200 OK");
-        assert_eq!(status("GET /readyz HTTP/1.1"), "503 Service Unavailable");
-        let sink = SinkReport { sink: "a \"b\"".to_owned(), ..SinkReport::default() };
-        let report = Report { complete: true, sinks: vec![sink], ..Report::default() };
-        board.looked(&report, Duration::from_millis(5));
-        assert_eq!(status("GET /readyz HTTP/1.1"), "200 OK");
-        for (line, expected) in [
-            ("GET / HTTP/1.1", "404 Not Found"),
-            ("GET", "404 Not Found"),
-            ("POST /metrics HTTP/1.1", "405 Method Not Allowed"),
-            ("", "405 Method Not Allowed"),
-        ] {
-            assert_eq!(status(line), expected, "{line:?}");
-        }
-        let metrics = board.lock().page("GET /metrics").2;
-        assert!(
-            metrics.contains("plat_agent_routes{sink=\"a \\\"b\\\"\",action=\"keep\"} 0\n"),
-            "{metrics}"
-        );
-        assert!(metrics.contains("\nplat_agent_looks_total 1\n"), "{metrics}");
-    }
-}
+mod tests;

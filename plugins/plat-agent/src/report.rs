@@ -50,6 +50,21 @@ pub fn table(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         }
         writeln!(out)?;
     }
+    if !report.forwarding.is_empty() {
+        writeln!(out, "forwarding")?;
+        let mut table = grid(&["action", "what", "why"]);
+        for measure in &report.forwarding {
+            let why = match &measure.error {
+                Some(error) => format!("{}: {error}", measure.reason),
+                None => measure.reason.clone(),
+            };
+            let verb = if measure.error.is_some() { "failed" } else { measure.action.word() };
+            table.add_row([verb.to_owned(), plain(&measure.what), plain(&why)]);
+        }
+        print(out, &table)?;
+        writeln!(out)?;
+    }
+    crate::replay::table(out, &report.vpps)?;
     if !report.refused.is_empty() {
         writeln!(out, "refused")?;
         let mut table = grid(&["destination", "node", "from", "why"]);
@@ -66,6 +81,9 @@ pub fn table(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     for note in &report.notes {
         writeln!(out, "note: {}", plain(note))?;
+    }
+    for hint in &report.hints {
+        writeln!(out, "hint: {}", plain(hint))?;
     }
     if !report.complete {
         writeln!(out, "note: a source has not told all it knows, so nothing is removed")?;
@@ -116,30 +134,32 @@ const fn action(row: &Row) -> &'static str {
     }
 }
 
-fn grid(header: &[&str]) -> Table {
+pub(crate) fn grid(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     table
 }
 
-fn print(out: &mut dyn Write, table: &Table) -> io::Result<()> {
+pub(crate) fn print(out: &mut dyn Write, table: &Table) -> io::Result<()> {
     for line in table.lines() {
         writeln!(out, " {}", line.trim_end())?;
     }
     Ok(())
 }
 
+/// Whether a terminal could take the character for more than a character.
+pub(crate) fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// A text from etcd or a file, with what could harm a terminal as `\u{1b}`.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if harmful(c) {
+        if is_harmful(c) {
             plain.extend(c.escape_unicode());
         } else {
             plain.push(c);

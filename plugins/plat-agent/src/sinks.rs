@@ -10,11 +10,11 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use kernel::Family;
 
 use crate::config::SinkSpec;
 use crate::desired::Connected;
 use crate::diff::{Present, Way};
+use crate::forwarding::{Forwarded, Traffic};
 
 /// A change of a place where routes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +61,14 @@ pub trait Sink {
     /// Why nothing is known of any of them.
     fn apply(&mut self, changes: &[Change]) -> Result<Vec<Option<String>>, String>;
 
-    /// What keeps packets from being sent on, for these families; seen to where the configuration says so and
-    /// `change` is set. A sentence each.
-    fn hindrances(&self, _families: &[Family], _change: bool) -> Vec<String> {
-        Vec::new()
+    /// What keeps packets from being sent on; seen to where the configuration says so and `change` is set.
+    fn forward(&mut self, _traffic: &Traffic, _change: bool) -> Forwarded {
+        Forwarded::default()
+    }
+
+    /// Removes what [`Self::forward`] has made, if `change` is set.
+    fn forward_cleanup(&mut self, _change: bool) -> Forwarded {
+        Forwarded::default()
     }
 
     /// Looks whether the place is another one than before, such as a VPP that was started anew. Cheap.

@@ -121,7 +121,7 @@ impl<R: Reader> Tree<R> {
 #[derive(Debug)]
 enum State {
     Pool(Box<Tree<pool::Pool>>),
-    Calico(Box<Tree<calico::Calico>>, CalicoSource),
+    Calico(Box<Tree<calico::Calico>>, Box<CalicoSource>),
     Peers(Vec<PeerRoute>),
     File(FileSource),
 }
@@ -148,6 +148,8 @@ pub enum Update {
 pub struct Told {
     /// The entries.
     pub entries: Vec<Entry>,
+    /// Addresses of other nodes' networks that are used here.
+    pub here: Vec<IpNet>,
     /// What is wrong, a sentence each.
     pub notes: Vec<String>,
     /// Whether every source has told all.
@@ -164,7 +166,7 @@ impl Sources {
             }
             Source::Calico(calico) => {
                 let reader = calico::Calico::new(&calico.prefix, calico.borrowed);
-                State::Calico(Box::new(Tree::new(reader)), calico.clone())
+                State::Calico(Box::new(Tree::new(reader)), Box::new(calico.clone()))
             }
             Source::Peers(routes) => State::Peers(routes.clone()),
             Source::File(file) => State::File(file.clone()),
@@ -258,7 +260,7 @@ fn net_of(cidr: Cidr) -> Option<IpNet> {
 }
 
 /// The keys that begin with a text that ends in no byte of 255.
-fn below(prefix: String) -> KeyRange {
+pub(crate) fn below(prefix: String) -> KeyRange {
     let first = prefix.into_bytes();
     let mut end = first.clone();
     if let Some(last) = end.last_mut() {

@@ -117,6 +117,9 @@ enum Commands {
     /// Prepares a node for VPP, and looks at what VPP has of pods.
     #[command(subcommand)]
     Vpp(commands::vpp::Vpp),
+    /// Asks the agent of this node.
+    #[command(subcommand)]
+    Agent(commands::agent::Agent),
     /// Prints the completions for a shell.
     Completions(commands::completions::Completions),
     /// Writes the manual pages.
@@ -144,6 +147,7 @@ impl Commands {
             Self::Pool(command) => command,
             Self::Node(command) => command,
             Self::Vpp(command) => command,
+            Self::Agent(command) => command,
             Self::Completions(command) => command,
             Self::Man(command) => command,
         }

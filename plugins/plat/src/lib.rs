@@ -12,7 +12,6 @@ mod cluster;
 mod commands;
 mod configured;
 mod context;
-mod encoded;
 mod foreign;
 mod lint;
 mod living;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use support::{Call, Holdings, Scratch, binary, install_script, program};
@@ -19,13 +20,15 @@ if [ -e "$0/$1.$CNI_COMMAND.prints" ]; then cat "$0/$1.$CNI_COMMAND.prints"; fi
 #[derive(Debug)]
 pub(crate) struct Bench {
     scratch: Scratch,
+    /// How many bytes of the log have been looked at.
+    seen: AtomicUsize,
 }
 
 impl Bench {
     pub(crate) const NETWORK: &'static str = "net";
 
     pub(crate) fn new() -> Self {
-        let bench = Self { scratch: Scratch::on_tmpfs("chain") };
+        let bench = Self { scratch: Scratch::on_tmpfs("chain"), seen: AtomicUsize::new(0) };
         for name in ["chain", "host-local", "node-local"] {
             bench.link(&binary(name), name);
         }
@@ -98,10 +101,9 @@ impl Bench {
 
     /// The puppets' calls since the last time, `NAME COMMAND CONTAINER CNI_ARGS` each.
     pub(crate) fn calls(&self) -> Vec<String> {
-        let path = self.puppets().join("log");
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let _ = fs::remove_file(path);
-        text.lines().map(str::to_owned).collect()
+        let text = fs::read_to_string(self.puppets().join("log")).unwrap_or_default();
+        let seen = self.seen.swap(text.len(), Ordering::Relaxed);
+        text[seen..].lines().map(str::to_owned).collect()
     }
 
     /// The same, without containers and arguments.

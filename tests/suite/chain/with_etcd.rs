@@ -18,7 +18,7 @@ impl Both {
         let etcd = Etcd::single();
         let bench = Bench::new();
         bench.link(&binary("etcd-pool"), "etcd-pool");
-        Self { node: PoolNode::new("chain-pool", &etcd.connection()), bench, etcd }
+        Self { node: PoolNode::new("chain-pool", &etcd.patient()), bench, etcd }
     }
 
     /// State is the node's: what writes behind ends with it.
@@ -86,6 +86,7 @@ fn what_the_first_gave_is_undone_when_etcd_is_away() {
     let mut both = Both::new();
     let config = Bench::config("all", &[Bench::node_local("10.1.{i}.0/24"), pool("sync")]);
     both.etcd.kill(0);
+    both.node.reach(&both.etcd.connection());
     let (code, message) = both.call("ADD", &config).run().error();
     assert_eq!(code, 11);
     assert!(message.starts_with("ipam.ipams[1] (etcd-pool): "), "{message}");

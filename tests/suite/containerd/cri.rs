@@ -114,8 +114,8 @@ impl Cri {
         let target = address.to_string();
         let request = ExecSyncRequest {
             container_id: container.to_owned(),
-            cmd: ["ping", "-c", "1", "-w", "20", &target].map(str::to_owned).to_vec(),
-            timeout: 60,
+            cmd: ["ping", "-c", "1", "-w", "100", &target].map(str::to_owned).to_vec(),
+            timeout: 110,
         };
         let response = self.runtime.block_on(self.client.exec_sync(request));
         let answer = done("ExecSync", response);

@@ -199,7 +199,7 @@ fn a_read_only_file_system() {
         let check = site.call_with("CHECK", "held", &config).run();
         assert_eq!(check.exit, Some(0), "{what}: {check:?}");
         assert_unchanged(&before, &recorded(&site), &what);
-        namespace.run("umount", &[run]);
+        namespace.run("umount", &["--lazy".as_ref(), run]);
         site.call("DEL", "held").run().ok();
         assert!(site.holdings().reservations().is_empty());
     }
@@ -294,7 +294,7 @@ fn a_full_file_system() {
                 assert_eq!(del.exit, Some(0), "{what}: DEL d: {del:?}");
                 assert!(seen.reservations().is_empty(), "{what}");
                 assert_eq!(seen.faults(), [] as [String; 0], "{what}");
-                namespace.run("umount", &[disk.inside.as_os_str()]);
+                namespace.run("umount", &["--lazy".as_ref(), disk.inside.as_os_str()]);
             }
             assert!(served.contains(&40), "{plugin:?}, {shortage:?}: {served:?}");
             if shortage == Shortage::Pages {
@@ -354,7 +354,7 @@ fn a_first_add_on_a_full_file_system() {
             let add = site.call("ADD", "c2").run();
             assert_eq!(add.addresses().len(), 1, "{what}: with room: {add:?}");
             site.call("DEL", "c2").run().ok();
-            namespace.run("umount", &[disk.inside.as_os_str()]);
+            namespace.run("umount", &["--lazy".as_ref(), disk.inside.as_os_str()]);
         }
     }
 }

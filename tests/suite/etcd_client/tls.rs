@@ -1,19 +1,17 @@
 //! TLS: what works, and what is said when it does not.
 
-use std::time::Duration;
-
 use etcd_pool::client::{Connection, Etcd as Client, EtcdError, Kind};
 use serde_json::{Value, json};
 use support::etcd::{Authority, Etcd, Pair, Setup, Subject, available_with_tls};
 
-use super::{client, put, soon, within};
+use super::{LONG, client, put, soon, within};
 
 const NAMED: Subject<'_> =
     Subject { name: "member", names: "IP:127.0.0.1,DNS:localhost", from: -1, until: 30 };
 
 fn error(connection: &Value) -> EtcdError {
     let mut etcd = client(connection);
-    let error = within(&mut etcd, &put("/k", "v"), Duration::from_secs(5)).unwrap_err();
+    let error = within(&mut etcd, &put("/k", "v"), LONG).unwrap_err();
     println!("{:?}: {} ({})", error.kind, error.message, error.advice);
     assert!(!error.advice.is_empty() && !error.message.contains("PRIVATE"), "{error}");
     error
@@ -39,7 +37,7 @@ fn members_and_clients_show_certificates() {
     let server = Setup::new().tls(&authority, &member, Some(&node)).start();
     let mut etcd = client(&server.connection());
     assert!(etcd.txn(&put("/k", "v"), soon()).unwrap().succeeded);
-    let members = etcd.members(Duration::from_secs(10));
+    let members = etcd.members(LONG);
     assert!(members[0].problem.is_none() && members[0].leader, "{members:?}");
 
     let none = error(&with_client(&server, &authority, None));

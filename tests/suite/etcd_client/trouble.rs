@@ -1,13 +1,11 @@
 //! What etcd refuses.
 
-use std::time::Duration;
-
 use etcd_pool::client::Kind;
 use ipam_pool::txn::{Op, Txn};
 use serde_json::json;
 use support::etcd::{Etcd, Setup, available};
 
-use super::{client, put, soon};
+use super::{LONG, client, put, soon};
 
 #[test]
 fn a_full_database_can_still_be_emptied() {
@@ -25,7 +23,7 @@ fn a_full_database_can_still_be_emptied() {
     assert!(error.message.contains(&server.endpoint(0)), "{error}");
     let error = etcd.txn(&put("/small", "x"), soon()).unwrap_err();
     assert_eq!(error.kind, Kind::NoSpace, "{error}");
-    let members = etcd.members(Duration::from_secs(10));
+    let members = etcd.members(LONG);
     assert_eq!(members[0].alarms, ["NOSPACE"], "{members:?}");
     assert_eq!(members[0].problem, None);
     let empty = Txn {

@@ -15,7 +15,7 @@ fn an_attachment_lives_and_its_records_follow() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-life", &etcd.connection());
+    let node = PoolNode::new("pool-life", &etcd.patient());
     let config = node.config(local());
     node.call("STATUS", &config).run().ok();
 
@@ -58,7 +58,7 @@ fn a_synchronous_answer_has_its_record() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-sync", &etcd.connection());
+    let node = PoolNode::new("pool-sync", &etcd.patient());
     let config = node.config(sync());
     for id in ["c1", "c2", "c3"] {
         let outcome = node.call("ADD", &config).id(id).run();
@@ -99,7 +99,7 @@ fn what_the_runtime_does_not_know_is_freed() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-gc", &etcd.connection());
+    let node = PoolNode::new("pool-gc", &etcd.patient());
     let config = node.config(json!({"name": "p", "cidr": "10.1.0.0/24"}));
     let other = node.config_of("other", json!({"pool": "p"}));
     let kept = node.add("c1", &config);
@@ -129,7 +129,7 @@ fn an_address_may_be_asked_for() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-ask", &etcd.connection());
+    let node = PoolNode::new("pool-ask", &etcd.patient());
     let config = node.config(local());
     let ask = |id: &str, ips: &[&str]| {
         let mut config = config.clone();
@@ -160,7 +160,7 @@ fn networks_that_share_a_pool_share_no_address() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-share", &etcd.connection());
+    let node = PoolNode::new("pool-share", &etcd.patient());
     let pool = json!({"name": "p", "cidr": "10.1.0.0/28", "blk": 29});
     let networks: Vec<Value> =
         ["a", "b"].map(|name| node.config_of(name, json!({"pool": pool}))).into();
@@ -184,7 +184,7 @@ fn routes_dns_and_families_are_as_written() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-rest", &etcd.connection());
+    let node = PoolNode::new("pool-rest", &etcd.patient());
     let resolv = node.scratch().write("resolv.conf", "nameserver 192.0.2.53\nsearch a.example\n");
     let config = node.config_of(
         "net",

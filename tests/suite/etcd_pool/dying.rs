@@ -16,7 +16,7 @@ fn a_killed_call_delays_nobody() {
         return;
     }
     let mut etcd = Etcd::single();
-    let node = PoolNode::new("pool-killed", &etcd.connection());
+    let node = PoolNode::new("pool-killed", &etcd.patient());
     let config = node.config(sync());
     let first = node.add("c1", &config);
     node.settle();
@@ -54,7 +54,7 @@ fn what_flushes_is_in_nobodys_way() {
         return;
     }
     let mut etcd = Etcd::single();
-    let node = PoolNode::new("pool-flusher", &etcd.connection());
+    let node = PoolNode::new("pool-flusher", &etcd.patient());
     let config = node.config(local());
     node.add("c1", &config);
     node.settle();
@@ -95,7 +95,7 @@ fn an_answer_that_nobody_reads_is_taken_back() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-orphan", &etcd.connection());
+    let node = PoolNode::new("pool-orphan", &etcd.patient());
     let config = node.config(json!({"name": "p", "cidr": "10.1.0.0/29", "blk": 29}));
     node.add("c1", &config);
     let mut call = Owned(node.call("ADD", &config).id("c2").spawn());

@@ -15,7 +15,7 @@ fn what_living_pods_hold_is_not_given_out_again() {
     }
     for pool in [local(), sync()] {
         let etcd = Etcd::single();
-        let node = PoolNode::new("pool-lost", &etcd.connection());
+        let node = PoolNode::new("pool-lost", &etcd.patient());
         let config = node.config(pool);
         let first = node.add("c1", &config);
         let second = node.add("c2", &config);

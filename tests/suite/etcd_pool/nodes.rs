@@ -24,12 +24,11 @@ fn nodes_share_a_pool() {
     let etcd = Etcd::single();
     for mode in ["local", "sync"] {
         let nodes: Vec<PoolNode> = ["vm-001", "vm-002", "vm-003"]
-            .map(|name| {
-                PoolNode::named(&format!("{name}-{mode}"), "pool-nodes", &etcd.connection())
-            })
+            .map(|name| PoolNode::named(&format!("{name}-{mode}"), "pool-nodes", &etcd.patient()))
             .into();
+        // Room for more blocks than calls: calls at the same time may each claim one.
         let pool = json!({
-            "name": mode, "cidr": if mode == "sync" { "10.1.0.0/24" } else { "10.2.0.0/24" },
+            "name": mode, "cidr": if mode == "sync" { "10.1.0.0/22" } else { "10.2.0.0/22" },
             "blk": 28, "mode": mode,
         });
         let given: Vec<(String, String)> = std::thread::scope(|scope| {
@@ -72,7 +71,7 @@ fn a_removed_node_says_so() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-removed", &etcd.connection());
+    let node = PoolNode::new("pool-removed", &etcd.patient());
     let config = node.config(local());
     let outcome = node.call("ADD", &config).run();
     node.settle();
@@ -110,14 +109,14 @@ fn a_name_belongs_to_one_node() {
     }
     let etcd = Etcd::single();
     let pool = json!({"name": "p", "cidr": "10.1.0.0/24"});
-    let one = PoolNode::named("vm-004", "pool-name", &etcd.connection());
+    let one = PoolNode::named("vm-004", "pool-name", &etcd.patient());
     one.add("c1", &one.config(pool.clone()));
-    let two = PoolNode::named("vm-004", "pool-name", &etcd.connection());
+    let two = PoolNode::named("vm-004", "pool-name", &etcd.patient());
     let (code, text) = error(&two.call("ADD", &two.config(pool.clone())).run());
     assert_eq!(code, 7, "{text}");
     assert!(text.contains("vm-004") && text.contains("adopt"), "{text}");
     // It is the name that is in the way, not the node.
-    let three = PoolNode::named("vm-005", "pool-name", &etcd.connection());
+    let three = PoolNode::named("vm-005", "pool-name", &etcd.patient());
     three.add("c1", &three.config(pool));
     one.settle();
     three.settle();

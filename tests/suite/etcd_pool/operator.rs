@@ -24,7 +24,7 @@ fn an_address_of_a_node_is_reserved_by_that_node() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-reserve", &etcd.connection());
+    let node = PoolNode::new("pool-reserve", &etcd.patient());
     let pool = json!({"name": "p", "cidr": "10.64.0.0/16", "mode": "local"});
     let mut config = node.config(pool);
     // The pod that comes and goes below never meets the address that is to be reserved.
@@ -89,7 +89,7 @@ fn an_imported_block_is_taken_over_with_its_pods() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-import", &etcd.connection());
+    let node = PoolNode::new("pool-import", &etcd.patient());
     let pool = json!({"name": "p", "cidr": "10.64.0.0/16", "mode": "local"});
     let mut config = node.config(pool);
     config["ipam"]["strategy"] = json!("lowest");
@@ -154,7 +154,7 @@ fn a_restored_cluster_learns_from_its_nodes() {
         return;
     }
     let mut etcd = Etcd::single();
-    let node = PoolNode::new("pool-new", &etcd.connection());
+    let node = PoolNode::new("pool-new", &etcd.patient());
     let config = node.config(local());
     node.add("c1", &config);
     node.settle();

@@ -12,7 +12,7 @@ fn a_pool_is_what_the_configuration_says() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-differs", &etcd.connection());
+    let node = PoolNode::new("pool-differs", &etcd.patient());
     let (code, text) = error(&node.call("ADD", &node.config(json!("pods"))).run());
     assert_eq!(code, 7, "{text}");
     assert!(text.contains("there is no pool pods") && text.contains("plat pool create"), "{text}");
@@ -73,7 +73,7 @@ fn a_broken_configuration_does_not_stop_a_del() {
         return;
     }
     let etcd = Etcd::single();
-    let node = PoolNode::new("pool-broken", &etcd.connection());
+    let node = PoolNode::new("pool-broken", &etcd.patient());
     let config = node.config(local());
     let held = node.add("c1", &config);
     let broken = node.config_of(
@@ -98,7 +98,7 @@ fn certificates_are_told() {
     let server = authority.issue(Subject::default());
     let client = authority.issue(Subject { name: "node", names: "DNS:node", ..Subject::default() });
     let etcd = Setup::new().tls(&authority, &server, Some(&client)).start();
-    let right = etcd.connection();
+    let right = etcd.patient();
     let node = |connection: &Value| PoolNode::new("pool-tls", connection);
     let good = node(&right);
     good.add("c1", &good.config(local()));

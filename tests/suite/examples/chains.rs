@@ -41,11 +41,11 @@ fn chains_give_what_the_readme_says() {
         let etcd = needs_etcd(&example).then(Etcd::single);
         if let Some(etcd) = &etcd {
             bench.link(&binary("etcd-pool"), "etcd-pool");
-            pool_node = Some(PoolNode::new("chain-example", &etcd.connection()));
+            pool_node = Some(PoolNode::new("chain-example", &etcd.patient()));
         }
         for section in sections(&mut config) {
             if let Some(etcd) = etcd.as_ref().filter(|_| !section["etcd"].is_null()) {
-                section["etcd"] = etcd.connection();
+                section["etcd"] = etcd.patient();
             }
             if section["type"] == "host-local" {
                 section["dataDir"] = json!(bench.data());

@@ -15,7 +15,7 @@ impl Example {
     fn reaching(&self, etcd: &Etcd) -> Value {
         let mut config = self.config.clone();
         if !config["ipam"]["etcd"].is_null() {
-            config["ipam"]["etcd"] = etcd.connection();
+            config["ipam"]["etcd"] = etcd.patient();
         }
         config
     }
@@ -64,7 +64,7 @@ fn addresses_are_out_of_the_pools() {
         for statement in example.statements() {
             assert!(statement.node.is_none(), "{file}: which node it is does not matter");
             let etcd = Etcd::single();
-            let node = PoolNode::new("pool-example", &etcd.connection());
+            let node = PoolNode::new("pool-example", &etcd.patient());
             let mut config = example.reaching(&etcd);
             example.make_pool(&node, &statement);
             for version in ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] {

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use ipam_pool::key::Key;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use support::etcd::Etcd;
-use support::{Owned, Scratch, binary, have, is_root, program, skip_unless, wait_until};
+use support::{InEtcd, Owned, Scratch, binary, have, is_root, program, skip_unless, wait_until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -41,7 +42,7 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("plat-agent-{}-{number}", std::process::id());
         ip(&["netns", "add", &name]);
@@ -84,7 +85,11 @@ impl Namespace {
     }
 
     fn sysctl(&self, path: &str) {
-        let script = format!("echo 1 >/proc/sys/net/{path}");
+        self.set_sysctl(path, 1);
+    }
+
+    pub(super) fn set_sysctl(&self, path: &str, value: u32) {
+        let script = format!("echo {value} >/proc/sys/net/{path}");
         let output = run(&mut self.command("/bin/sh", &["-c", &script]));
         assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -155,7 +160,7 @@ fn carry(from: &TcpStream, to: &TcpStream) {
 }
 
 /// Does something in a namespace, on a thread of its own.
-fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     let file = File::open(format!("/run/netns/{namespace}")).expect("the namespace is there");
     thread::scope(|scope| {
         let done = scope.spawn(|| {
@@ -172,7 +177,7 @@ fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
 pub(super) struct Cluster {
     pub(super) etcd: Etcd,
     forwarder: Forwarder,
-    hub: Namespace,
+    pub(super) hub: Namespace,
 }
 
 impl Cluster {
@@ -205,6 +210,13 @@ impl Cluster {
     /// Nodes reach etcd again.
     pub(super) fn mend(&self) {
         self.forwarder.cut.store(false, Ordering::Relaxed);
+    }
+
+    /// The UUID of a node that is registered.
+    pub(super) fn uuid_of(&self, name: &str) -> String {
+        let mut etcd = InEtcd::new(&self.etcd.connection());
+        let names = etcd.some(|key| matches!(key, Key::Name { name: it } if it == name));
+        String::from_utf8(names[0].1.value.clone()).expect("a UUID")
     }
 
     /// A node with this index, its uplink 192.168.16.<index> and fd16::<index>, and a pod 10.1.<index>.2 and
@@ -311,17 +323,20 @@ impl Node {
         self.agent.as_ref().expect("the agent runs").0.id()
     }
 
-    /// What the daemon answers on a loopback port.
+    /// What the daemon answers on a loopback port. It leaves who says nothing for a while.
     pub(super) fn get(&self, port: u16, path: &str) -> String {
-        inside(&self.space.name, || {
-            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-                return String::new();
-            };
-            let mut answer = String::new();
-            let asked = write!(stream, "GET {path} HTTP/1.0\r\n\r\n");
-            let _ = asked.and_then(|()| stream.read_to_string(&mut answer));
-            answer
-        })
+        let mut answer = String::new();
+        wait_until("the agent answers", || {
+            answer = inside(&self.space.name, || {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+                write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).ok().map(|_| answer)
+            })
+            .unwrap_or_default();
+            answer.contains("\r\n\r\n")
+        });
+        answer
     }
 
     /// Kills the daemon.

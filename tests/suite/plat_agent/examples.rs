@@ -1,4 +1,4 @@
-//! Every configuration of `conf-examples/plat-agent` is one that the agent takes.
+//! Every configuration of `conf-examples/plat-agent` is one that the agent takes, and those of the scenarios are.
 
 use std::fs;
 
@@ -15,9 +15,10 @@ fn the_examples_are_configurations() {
     let cluster = Cluster::new();
     let node = cluster.node(1);
     let mut count = 0;
-    for entry in
-        fs::read_dir(repository().join("conf-examples/plat-agent")).expect("it is there").flatten()
-    {
+    let examples = repository().join("conf-examples");
+    let scenarios = fs::read_dir(examples.join("scenarios")).expect("it is there").flatten();
+    let dirs = scenarios.map(|entry| entry.path()).chain([examples.join("plat-agent")]);
+    for entry in dirs.flat_map(|dir| fs::read_dir(dir).expect("it is there").flatten()) {
         let path = entry.path();
         let text = fs::read_to_string(&path).expect("it can be read");
         if path.extension().is_none_or(|extension| extension != "json") {
@@ -36,5 +37,5 @@ fn the_examples_are_configurations() {
         assert!(said.contains(" added, "), "{}: {said}", path.display());
         count += 1;
     }
-    assert!(count >= 5, "{count} examples");
+    assert!(count >= 10, "{count} examples");
 }

@@ -147,7 +147,8 @@ fn a_foreign_route_is_told_and_never_taken_over() {
     node.waits_for_route("10.1.3.0/24 via 192.168.16.3 dev eth0 proto 205");
     node.waits_for_route("10.1.4.0/24 via 192.168.16.4 dev eth0 proto 205");
     wait_until("all was looked at again", || {
-        node.get(9434, "/metrics").contains("action=\"keep\"} 2\n")
+        node.get(9434, "/metrics")
+            .contains("plat_routes_present{sink=\"kernel, table main\",family=\"ipv4\"} 2\n")
     });
     wait_until("it is told", || node.log().contains("has a route of somebody else's"));
     assert!(node.space.has_route(foreign));
@@ -159,14 +160,14 @@ fn a_foreign_route_is_told_and_never_taken_over() {
     assert!(node.agent(&["--dry-run", "--json"]).1.contains("\"action\": \"foreign\""));
     // Metrics and health, in the node's own namespace.
     let get = |path: &str| node.get(9434, path);
-    assert!(get("/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert!(get("/healthz").starts_with("HTTP/1.0 200 OK\r\n"));
     assert!(get("/readyz").ends_with("\r\n\r\nok\n"));
     let metrics = get("/metrics");
     for line in [
-        "plat_agent_routes{sink=\"kernel, table main\",action=\"keep\"} 2",
-        "plat_agent_routes{sink=\"kernel, table main\",action=\"foreign\"} 1",
-        "plat_agent_sink_up{sink=\"kernel, table main\"} 1",
-        "plat_agent_complete 1",
+        "plat_routes_desired{sink=\"kernel, table main\",family=\"ipv4\"} 3",
+        "plat_routes_foreign{sink=\"kernel, table main\",family=\"ipv4\"} 1",
+        "plat_sink_up{sink=\"kernel, table main\"} 1",
+        "plat_sources_complete 1",
     ] {
         assert!(metrics.lines().any(|it| it == line), "no {line:?} in\n{metrics}");
     }

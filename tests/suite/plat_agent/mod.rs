@@ -2,8 +2,17 @@
 
 mod calico;
 mod cluster;
+mod contiv;
 mod examples;
+mod explain;
 mod faults;
+mod forwarding;
 mod kernel;
+mod kubenet;
+mod multus;
+mod observe;
+mod pods;
 mod pool;
+mod replay;
+mod shared;
 mod vpp;

@@ -1,7 +1,10 @@
 //! Routes in VPP, in miniature: a source of their own, and back after a restart.
 
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use serde_json::json;
-use support::vpp::{Setup, Vpp};
+use support::vpp::{Paths, Setup, Vpp};
 use support::wait_until;
 
 use super::cluster::{Cluster, available};
@@ -12,6 +15,25 @@ fn ours(vpp: &Vpp) -> usize {
         let source = state.sources.iter().find(|(_, _, name)| name == "plat-agent");
         let of_ours = |id: u8| state.routes.values().filter(|of| of.contains_key(&id)).count();
         source.map_or(0, |(id, ..)| of_ours(*id))
+    })
+}
+
+/// The routes of the agent's source, as `10.1.2.0/24 via 192.168.16.2`.
+pub(super) fn routes_in(vpp: &Vpp) -> BTreeSet<String> {
+    vpp.look(|state| {
+        let source = state.sources.iter().find(|(_, _, name)| name == "plat-agent");
+        let Some((id, ..)) = source else { return BTreeSet::new() };
+        let shown = |paths: &Paths| {
+            let hops = paths.paths.iter().map(|path| {
+                let bytes = path.bytes("nh.address");
+                let v4 = Ipv4Addr::from(<[u8; 4]>::try_from(&bytes[..4]).expect("four bytes"));
+                let v6 = Ipv6Addr::from(<[u8; 16]>::try_from(bytes).expect("sixteen bytes"));
+                if paths.written.is_v6() { v6.to_string() } else { v4.to_string() }
+            });
+            let hops: Vec<String> = hops.collect();
+            format!("{} via {}", paths.written, hops.join(", "))
+        };
+        state.routes.values().filter_map(|of| of.get(id)).map(shown).collect()
     })
 }
 

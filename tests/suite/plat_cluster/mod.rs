@@ -112,7 +112,7 @@ impl Cluster {
     }
 
     fn txn(&mut self, txn: &Txn) -> ipam_pool::txn::Reply {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         self.client.txn(txn, deadline).expect("etcd answers")
     }
 

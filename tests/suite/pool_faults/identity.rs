@@ -16,7 +16,7 @@ fn removed() {
         return;
     }
     let etcd = Etcd::single();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let node = ClusterNode::new("node-1");
     let (local, sync) = (config("local", 1, &connection), config("sync", 1, &connection));
     let added = node.call("ADD", "a", &local).run();
@@ -49,7 +49,7 @@ fn copied_with_the_machine() {
         return;
     }
     let etcd = Etcd::single();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let original = ClusterNode::on_machine("node-1", "the-same");
     let copy = ClusterNode::on_machine("node-2", "the-same");
     let (local, sync) = (config("local", 1, &connection), config("sync", 1, &connection));
@@ -83,7 +83,7 @@ fn copied_to_another_machine() {
         return;
     }
     let etcd = Etcd::single();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let (original, copy) = (ClusterNode::new("node-1"), ClusterNode::new("node-2"));
     let mut given = BTreeSet::new();
     let mut add = |node: &ClusterNode, index, mode, id: &str| {

@@ -32,7 +32,7 @@ fn restored() {
         return;
     }
     let mut etcd = Etcd::single();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let (one, two) = (ClusterNode::new("node-1"), ClusterNode::new("node-2"));
     let nodes = [(&one, 1), (&two, 2)];
     let mut held: Vec<(&ClusterNode, u32, &str, String, Outcome)> = Vec::new();
@@ -101,7 +101,7 @@ fn restored_while_an_address_is_lent() {
         return;
     }
     let mut etcd = Etcd::single();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let (one, two) = (ClusterNode::new("node-1"), ClusterNode::new("node-2"));
     let small = |index| {
         let mut config = config("sync", index, &connection);

@@ -15,7 +15,7 @@ fn full() {
         return;
     }
     let etcd = Setup::new().quota(4 << 20).start();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let node = ClusterNode::new("node-1");
     let (local, sync) = (config("local", 1, &connection), config("sync", 1, &connection));
     for id in ["a", "b", "c"] {

@@ -15,9 +15,9 @@ fn another_cluster() {
     }
     let (etcd, other) = (Etcd::single(), Etcd::single());
     let node = ClusterNode::new("node-1");
-    let sync = config("sync", 1, &etcd.connection());
+    let sync = config("sync", 1, &etcd.patient());
     node.call("ADD", "a", &sync).run().ok();
-    let elsewhere = config("sync", 1, &other.connection());
+    let elsewhere = config("sync", 1, &other.patient());
     assert_fails(
         &node.call("ADD", "b", &elsewhere).run(),
         7,
@@ -35,7 +35,7 @@ fn a_newer_schema() {
         return;
     }
     let etcd = Etcd::single();
-    let connection = etcd.connection();
+    let connection = etcd.patient();
     let mut seen = InEtcd::new(&connection);
     let newer = json!({"schema": 99, "minReader": 1, "minWriter": 99, "cluster": "c"});
     seen.put(Keys::default().meta(), newer);

@@ -15,7 +15,7 @@ use super::{NODES, Node, World, trouble};
 /// waiting: no process and no member is left that could still have a write.
 const LATER: u64 = 100;
 /// How long cleaning up may take.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Deletes what is held, as runtimes do that are emptied.
 pub(super) fn delete_everything(world: &World) {

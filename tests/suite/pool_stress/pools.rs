@@ -106,6 +106,8 @@ impl Net {
                 "pool": self.pool.spec(),
                 "families": families,
                 "etcd": connection,
+                // How long others of a node may have the lock is not the subject.
+                "lockTimeout": "10m",
             },
         })
     }

@@ -1,7 +1,6 @@
 //! What happens to etcd and to nodes meanwhile.
 
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -75,13 +74,13 @@ pub(super) fn of_nodes(world: &World, end: Instant) {
 
 /// Whether there is still time.
 fn wait(world: &World, end: Instant, time: Duration) -> bool {
-    let until = (Instant::now() + time).min(end);
-    while Instant::now() < until && world.left.load(Ordering::Relaxed) > 0 {
+    let until = Instant::now() + time;
+    while Instant::now() < until && world.has_time(end) {
         std::thread::sleep(
             Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())),
         );
     }
-    Instant::now() < end && world.left.load(Ordering::Relaxed) > 0
+    world.has_time(end)
 }
 
 fn below(random: &mut Random, bound: usize) -> usize {

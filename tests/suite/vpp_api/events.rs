@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use support::wait_until;
 use vpp_api::types::EventFlags;
 use vpp_api::{Event, IfIndex, msg};
 
@@ -74,4 +75,13 @@ fn who_waits_for_events_learns_that_vpp_has_ended() {
     bench.client.reconnect().unwrap();
     bench.client.set_up(IfIndex(1), true).unwrap();
     assert_eq!(bench.client.next_event(NOW).unwrap(), None, "it is to be asked for again");
+}
+
+#[test]
+fn who_only_looks_learns_that_vpp_has_ended() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.client.next_event(Duration::ZERO).unwrap(), None);
+    bench.vpp.restart();
+    wait_until("it is seen", || bench.client.next_event(Duration::ZERO).is_err());
+    assert!(!bench.client.is_connected());
 }

@@ -113,6 +113,9 @@ impl Scene {
                 tally.told += 1;
             }
         }
+        if self.node.is_miniature() {
+            self.node.vpp().settle();
+        }
         if command == "ADD" && retries {
             let result = self.add();
             self.node.check(&self.pod, &self.config, &result).ok();

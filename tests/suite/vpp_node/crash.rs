@@ -62,9 +62,11 @@ fn a_call_ends_anywhere() {
         bench.vpp.plan_after(None, after, messages, Trouble::Ignore);
         bench.client.set_timeout(Duration::from_millis(50));
         bench.try_ensure(&cluster(), GATEWAYS).unwrap_err();
-        bench.vpp.plan_nothing();
         bench.client.set_timeout(Duration::from_secs(60));
         bench.client.reconnect().unwrap();
+        // Until what was sent before is thrown away, too.
+        support::wait_until("the first connection is over", || bench.vpp.clients() == 1);
+        bench.vpp.plan_nothing();
         bench.ensure(&cluster(), GATEWAYS);
         bench.is_settled(&cluster(), GATEWAYS);
         let made = bench.vpp.look(|state| (state.interfaces.len(), state.sources.len()));

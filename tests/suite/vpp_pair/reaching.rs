@@ -60,8 +60,9 @@ fn a_packet_of_the_whole_mtu_gets_through() {
     for (address, payload) in other.addresses.iter().zip(["1472", "1452"]) {
         pair.ping(&one, *address);
         let address = address.to_string();
-        let ping =
-            ["ping", "-n", "-M", "do", "-s", payload, "-i", "0.2", "-c", "1", "-w", "20", &address];
+        let ping = [
+            "ping", "-n", "-M", "do", "-s", payload, "-i", "0.2", "-c", "1", "-w", "100", &address,
+        ];
         node.ok(&[&["ip", "netns", "exec", "one"], &ping[..]].concat());
     }
 }

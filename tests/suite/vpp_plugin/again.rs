@@ -1,8 +1,8 @@
 //! ADD of what is there already, whole or in parts.
 
 use serde_json::{Value, json};
-use support::vpp::Trouble;
-use support::{Owned, VppNode};
+use support::vpp::{Devices, Setup, Trouble, Vpp};
+use support::{Owned, VppNode, is_over};
 
 use super::{addresses, can_run, kinds};
 
@@ -113,11 +113,14 @@ fn a_killed_add_is_finished_or_removed() {
             // Nobody answers from this message on.
             node.vpp().plan_after(None, n, 1000, Trouble::Ignore);
             let mut call = Owned(node.call("ADD", &pod, &config).spawn());
+            let pid = call.0.id();
+            // One that was without the processor for too long has given up before.
             support::wait_until("the message comes", || {
-                node.vpp().look_at_journal(|journal| journal.len() > n + 1)
+                node.vpp().look_at_journal(|journal| journal.len() > n + 1) || is_over(pid)
             });
             call.0.kill().unwrap();
             call.0.wait().unwrap();
+            node.vpp().settle();
             node.vpp().forget_plans();
             node.vpp().take_journal();
             if n % 2 == 0 {
@@ -197,5 +200,45 @@ fn many_at_once() {
             scope.spawn(|| node.del(pod, &config));
         }
     });
+    node.assert_nothing_left(0);
+}
+
+/// A configuration that names another VPP by now: the first one keeps nothing, also where it is away meanwhile.
+#[test]
+fn what_another_vpp_had_goes() {
+    if !can_run("again::what_another_vpp_had_goes") {
+        return;
+    }
+    let node = VppNode::miniature();
+    let mut other = Vpp::start(Setup { devices: Devices::Real, ..Setup::default() });
+    let (config, mut moved) = (node.config("veth"), node.config("veth"));
+    moved["socket"] = json!(other.path());
+    let attached = |vpp: &Vpp| {
+        let is_ours = |tag: &str| tag.starts_with(&node.tag_prefix());
+        vpp.look(|state| state.interfaces.values().filter(|it| is_ours(&it.tag)).count())
+    };
+    let pod = node.pod();
+    let first = node.add(&pod, &config);
+    assert_eq!((attached(node.vpp()), attached(&other)), (1, 0));
+    assert_eq!(node.add(&pod, &moved), first, "the pod keeps what it has");
+    assert_eq!((attached(node.vpp()), attached(&other)), (0, 1));
+    node.check(&pod, &moved, &first).ok();
+    assert_eq!(node.pod_routes(0), []);
+    // And back, while the second one does not run.
+    other.kill();
+    let second = node.call("ADD", &pod, &config).run();
+    assert!(second.stderr.contains("removed when it is met again"), "{}", second.stderr);
+    second.ok();
+    assert_eq!((attached(node.vpp()), node.records().len()), (1, 2), "one is pending");
+    other.start_again();
+    // Whoever meets it next removes what it has.
+    let next = node.pod();
+    node.add(&next, &moved);
+    assert_eq!((attached(&other), node.records().len()), (1, 2));
+    node.check(&pod, &config, &first).ok();
+    node.del(&next, &moved);
+    node.del(&pod, &config);
+    assert_eq!(attached(&other), 0);
+    assert_eq!(other.complaints(), [""; 0]);
     node.assert_nothing_left(0);
 }

@@ -148,3 +148,29 @@ fn strays_are_told_and_dead_ones_removed() {
     node.call("DEL", &pod, &config).run().ok();
     node.assert_nothing_left(0);
 }
+
+/// A replay that meets an ADD waits for it, and then finds nothing to do.
+#[test]
+fn what_a_call_makes_meanwhile_is_left_alone() {
+    if !can_run("replay::what_a_call_makes_meanwhile_is_left_alone") {
+        return;
+    }
+    let node = VppNode::miniature();
+    let config = node.config("veth");
+    let pods = [node.pod(), node.pod(), node.pod()];
+    // Each ADD has written what it is about to make, and takes its time.
+    let slow = support::vpp::Trouble::Busy(Duration::from_millis(300));
+    node.vpp().plan_after(Some("af_packet_create_v3"), 0, 3, slow);
+    std::thread::scope(|scope| {
+        let adds = pods.each_ref().map(|pod| scope.spawn(|| node.add(pod, &config)));
+        while adds.iter().any(|add| !add.is_finished()) {
+            let report = run(&node, true);
+            let touched =
+                |it: &&PodState| matches!(it, PodState::Repaired(_) | PodState::Failed(_));
+            assert!(!states(&report).iter().any(touched), "{report:?}");
+        }
+    });
+    assert_eq!(states(&run(&node, true)), [&PodState::Fine; 3]);
+    pods.iter().for_each(|pod| node.del(pod, &config));
+    node.assert_nothing_left(0);
+}

@@ -236,6 +236,11 @@ impl Vpp {
         self.shared.lock().connections.len()
     }
 
+    /// Waits until all is done that was asked for by clients that are gone: what they left may come late.
+    pub fn settle(&self) {
+        crate::wait_until("what gone clients have asked for is done", || self.clients() == 0);
+    }
+
     /// Looks at what it remembers.
     pub fn look<T>(&self, at: impl FnOnce(&State) -> T) -> T {
         at(&self.shared.lock().state)

@@ -11,13 +11,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+use super::calls::{self, Command, Outcome};
 use super::marker::Marker;
 use super::rows::Rows;
 use super::schema::{self, APPLICATION_ID, VERSION, signed};
@@ -332,6 +333,16 @@ impl Database {
         let create = || schema::create(&connect(&new, false)?, &self.boot, inode);
         create().map_err(|error| self.failed("make", error))?;
         Ok(new)
+    }
+
+    /// Where calls are counted.
+    pub(crate) fn calls_dir(&self) -> PathBuf {
+        self.beside("-calls")
+    }
+
+    /// Counts a call of a network, by its instance and name; the caller holds the lock.
+    pub(super) fn count(&self, of: (&str, &str), what: (Command, Outcome), begun: Instant) {
+        calls::count(&self.calls_dir(), of, what, begun);
     }
 
     /// Whether a database that is not there was there in this boot.

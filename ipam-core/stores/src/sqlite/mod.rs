@@ -10,6 +10,7 @@ statements, `seen` the decision; `pool` is the same for a node's part of cluster
 Rows belong to an IPAM instance, so that two IPAMs that serve one attachment never see each other's.
 */
 
+mod calls;
 mod database;
 mod import;
 pub(crate) mod marker;
@@ -21,7 +22,7 @@ mod sticky;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipam_core::addr::Addr;
 use ipam_core::allocator::{Choice, Refusal, Request, Resting, Undecided, first_exhausted};
@@ -38,6 +39,8 @@ use crate::files::check_writable;
 use crate::places::{Places, Remembered};
 use crate::survey::Ended;
 
+pub(crate) use calls::read as read_calls;
+pub use calls::{Calls, Command, Outcome};
 pub use database::{Clock, Database};
 pub(crate) use database::{Header, connect, is_corrupt, meta, read_header, reason};
 pub(crate) use pool::{INSTANCE as POOLS, note_freed};
@@ -138,6 +141,12 @@ impl SqliteStore {
         find_network(connection, instance.as_str(), network.as_str())
     }
 
+    /// Counts a call; the caller holds the lock.
+    fn count(&self, command: Command, outcome: Outcome, begun: Instant) {
+        let SqliteLocation { instance, network, .. } = &self.location;
+        self.database.count((instance.as_str(), network.as_str()), (command, outcome), begun);
+    }
+
     fn sticky(&self) -> Sticky<'_> {
         Sticky {
             durable: &self.database.state.durable,
@@ -189,6 +198,7 @@ impl SqliteStore {
         session: &mut Session,
         request: &Request<'_>,
         wanted: &mut dyn FnMut() -> bool,
+        begun: Instant,
     ) -> Result<Vec<Choice>, Failure> {
         self.import_new(session, request.sets)?;
         let pod = request.sticky();
@@ -250,6 +260,7 @@ impl SqliteStore {
         }
         self.write(rows, &row, request, &choices, now)?;
         session.commit()?;
+        self.count(Command::Add, Outcome::Done, begun);
         if let Some(pod) = pod
             && let Err(error) = self.sticky().write(&pod, &choices)
         {
@@ -321,6 +332,7 @@ impl SqliteStore {
     }
 
     fn try_release(&mut self, attachment: &Attachment) -> Result<Vec<Addr>, StoreError> {
+        let begun = Instant::now();
         let opened = match self.database.open() {
             // What was in it is gone or was never ours: nothing is left to free.
             Err(error @ (StoreError::Corrupt { .. } | StoreError::NotOurs { .. })) => {
@@ -335,12 +347,14 @@ impl SqliteStore {
             }
             return Ok(Vec::new());
         };
-        let freed = self
-            .end(&mut session, Ended::Released, &mut |rows| Ok(theirs(&rows.held(attachment)?)));
+        let freed = self.end(&mut session, Ended::Released, begun, &mut |rows| {
+            Ok(theirs(&rows.held(attachment)?))
+        });
         freed.map_err(|error| self.database.failed("write", error))
     }
 
     fn try_retain(&mut self, valid: &[Attachment]) -> Result<Vec<Addr>, StoreError> {
+        let begun = Instant::now();
         let opened = self.database.open()?;
         if self.ask(opened.as_ref(), |_, _| Ok(()))?.is_none()
             && let Some(mut dir) = self.not_imported()
@@ -349,7 +363,7 @@ impl SqliteStore {
         }
         let Some(mut session) = opened else { return Ok(Vec::new()) };
         let valid = Valid::new(valid);
-        let freed = self.end(&mut session, Ended::Collected, &mut |rows| {
+        let freed = self.end(&mut session, Ended::Collected, begun, &mut |rows| {
             let records = rows.list()?.into_iter();
             let stale = records.filter(|record| !valid.keeps(&record.holder));
             Ok(stale.map(|record| record.addr).collect())
@@ -384,6 +398,7 @@ impl SqliteStore {
         &self,
         session: &mut Session,
         ended: Ended,
+        begun: Instant,
         which: &mut dyn FnMut(Rows<'_>) -> rusqlite::Result<Vec<Addr>>,
     ) -> rusqlite::Result<Vec<Addr>> {
         let Some(row) = self.row(&session.connection)? else {
@@ -407,7 +422,9 @@ impl SqliteStore {
         }
         let empty = self.location.elsewhere && rows.is_empty()?;
         if !stale.is_empty() {
+            let command = if ended == Ended::Released { Command::Del } else { Command::Gc };
             session.commit()?;
+            self.count(command, Outcome::Done, begun);
         }
         if empty {
             self.places.forget(&self.remembered());
@@ -440,8 +457,15 @@ impl Store for SqliteStore {
         request: &Request<'_>,
         wanted: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Choice>, ReserveError<StoreError>> {
+        let begun = Instant::now();
         let mut session = self.database.open_or_make().map_err(ReserveError::Store)?;
-        self.try_reserve(&mut session, request, wanted).map_err(|failure| match failure {
+        let reserved = self.try_reserve(&mut session, request, wanted, begun);
+        match &reserved {
+            Err(Failure::Refused(_)) => self.count(Command::Add, Outcome::Refused, begun),
+            Err(Failure::Unwanted) => self.count(Command::Add, Outcome::Unwanted, begun),
+            _ => {}
+        }
+        reserved.map_err(|failure| match failure {
             Failure::Refused(refusal) => ReserveError::Refused(refusal),
             Failure::Unwanted => ReserveError::Unwanted,
             Failure::Store(error) => ReserveError::Store(error),
@@ -450,6 +474,7 @@ impl Store for SqliteStore {
     }
 
     fn undo(&mut self, attachment: &Attachment, choices: &[Choice]) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let Some(mut session) = self.database.open()? else { return Ok(()) };
         let undo = |session: &mut Session| -> rusqlite::Result<()> {
             let Some(row) = self.row(&session.connection)? else { return Ok(()) };
@@ -460,7 +485,9 @@ impl Store for SqliteStore {
                 }
             }
             rows.settle()?;
-            session.commit()
+            session.commit()?;
+            self.count(Command::Add, Outcome::Undone, begun);
+            Ok(())
         };
         undo(&mut session).map_err(|error| self.database.failed("write", error))
     }

@@ -21,8 +21,8 @@ use crate::boot::{Moment, boot_id};
 use crate::error::StoreError;
 use crate::places::{Places, Remembered};
 use crate::sqlite::{
-    Database, Header, Key, New, POOLS, Rows, VERSION, connect, duration, find_network, holder,
-    is_corrupt, make_network, meta, note_freed, read_header, reason, signed,
+    Calls, Database, Header, Key, New, POOLS, Rows, VERSION, connect, duration, find_network,
+    holder, is_corrupt, make_network, meta, note_freed, read_calls, read_header, reason, signed,
 };
 use crate::{StateDirs, error::Context};
 
@@ -118,6 +118,11 @@ pub(super) fn networks(
         Ok(found) => networks.extend(found),
         Err(error) => unseen.push(Unseen { place: Place::Database(path.to_path_buf()), error }),
     }
+}
+
+/// The calls that were counted beside a database.
+pub(super) fn calls(survey: &Survey, path: &Path) -> Vec<Calls> {
+    read_calls(&database(survey, path, Duration::ZERO).calls_dir())
 }
 
 /// What this boot knows of etcd.

@@ -20,6 +20,7 @@ use ipam_core::layout::Layout;
 use ipam_pool::ledger::Backlog;
 use ipam_pool::node::BootState;
 
+use crate::sqlite::Calls;
 use crate::sqlite::marker::Marker;
 use crate::{DEFAULT_DATA_DIR, Places, Remembered, StateDirs, StoreError};
 
@@ -284,6 +285,11 @@ impl Survey {
             }
         }
         Ok(None)
+    }
+
+    /// How many calls of plugins there were, and how long they took; with databases only.
+    pub fn calls(&self) -> Vec<Calls> {
+        self.databases.iter().flat_map(|path| database::calls(self, path)).collect()
     }
 
     /// Every database and whether it can be used.

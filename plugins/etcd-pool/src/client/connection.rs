@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ipam_core::config::parse_duration;
 use ipam_pool::key::DEFAULT_PREFIX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,6 +34,9 @@ pub struct Connection {
     /// Where everything lies.
     #[serde(default = "default_prefix")]
     pub prefix: String,
+    /// For how long a call waits for etcd, as in `10s`; else each kind of call has a time of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
 }
 
 fn default_prefix() -> String {
@@ -38,13 +44,15 @@ fn default_prefix() -> String {
 }
 
 const EXAMPLE: &str = "as in \"etcd\": {\"endpoints\": [\"http://127.0.0.1:2379\"]}";
-const KEYS: &str = "known are endpoints, caCert, cert, key, serverName and prefix";
+const KEYS: &str = "known are endpoints, caCert, cert, key, serverName, prefix and timeout";
 const URL: &str = "an endpoint is http:// or https://, a host or an address, a colon and a port: \
                    https://etcd-1.example:2379";
 /// No description of a connection is longer.
 const LONGEST: u64 = 1 << 20;
 /// Nobody has more members.
 const MOST_ENDPOINTS: usize = 64;
+/// The shortest and the longest `timeout`: above it, every runtime has given up.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +64,7 @@ impl fmt::Debug for Connection {
             .field("key", &self.key)
             .field("server_name", &self.server_name)
             .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
             .finish()
     }
 }
@@ -80,9 +89,10 @@ impl Connection {
             key: None,
             server_name: None,
             prefix: default_prefix(),
+            timeout: None,
         };
         for (name, value) in members {
-            if !["endpoints", "caCert", "cert", "key", "serverName", "prefix"]
+            if !["endpoints", "caCert", "cert", "key", "serverName", "prefix", "timeout"]
                 .contains(&name.as_str())
             {
                 let name = visible(name);
@@ -109,6 +119,7 @@ impl Connection {
                 "cert" => connection.cert = Some(text.into()),
                 "key" => connection.key = Some(text.into()),
                 "serverName" => connection.server_name = Some(text.to_owned()),
+                "timeout" => connection.timeout = Some(text.to_owned()),
                 _ => connection.prefix = text.to_owned(),
             }
         }
@@ -214,7 +225,21 @@ impl Connection {
                 "such as \"/plat/v1\", which is what it is when it is left out",
             ));
         }
+        if let Some(text) = &self.timeout
+            && self.waits().is_none()
+        {
+            let text = visible(text);
+            return Err(EtcdError::config(
+                format!("etcd.timeout {text:?} is no time from 1s to 10m"),
+                "such as \"10s\"; ms, s and m are units",
+            ));
+        }
         Ok(())
+    }
+
+    /// For how long a call waits for etcd, where that is said and in range.
+    pub fn waits(&self) -> Option<Duration> {
+        parse_duration(self.timeout.as_deref()?).filter(|time| TIMEOUTS.contains(time))
     }
 }
 
@@ -359,12 +384,13 @@ mod tests {
     #[test]
     fn a_section_is_read_and_what_is_wrong_with_it_is_told() {
         let whole = json!({"endpoints": ["https://a:1", "https://b:1"], "caCert": "/ca", "cert": "/c",
-            "key": "/k", "serverName": "etcd", "prefix": "/p"});
+            "key": "/k", "serverName": "etcd", "prefix": "/p", "timeout": "20s"});
         let connection = Connection::parse(&whole).unwrap();
+        assert_eq!(connection.waits(), Some(Duration::from_secs(20)));
         assert_eq!(serde_json::to_value(&connection).unwrap(), whole);
         assert_eq!(serde_json::from_value::<Connection>(whole).unwrap(), connection);
         let least = Connection::parse(&json!({"endpoints": ["http://a:1"]})).unwrap();
-        assert_eq!(least.prefix, DEFAULT_PREFIX);
+        assert_eq!((least.prefix.as_str(), least.waits()), (DEFAULT_PREFIX, None));
         let http = "http://a:1";
         for (value, said) in [
             (json!([]), "etcd must be an object, not a list"),
@@ -377,6 +403,10 @@ mod tests {
             ),
             (json!({"endpoints": [http], "cacert": "/x"}), "unknown key \"cacert\""),
             (json!({"endpoints": [http], "prefix": 1}), "etcd.prefix must be text, not a number"),
+            (json!({"endpoints": [http], "timeout": 5}), "etcd.timeout must be text, not a number"),
+            (json!({"endpoints": [http], "timeout": "999ms"}), "timeout \"999ms\" is no time from"),
+            (json!({"endpoints": [http], "timeout": "11m"}), "timeout \"11m\" is no time from"),
+            (json!({"endpoints": [http], "timeout": "5"}), "timeout \"5\" is no time from"),
             (json!({"endpoints": [http], "prefix": "p"}), "begin with a slash"),
             (json!({"endpoints": [http], "cert": ""}), "etcd.cert is empty"),
             (json!({"endpoints": [http, "http://a:1/"]}), "names http://a:1 twice"),

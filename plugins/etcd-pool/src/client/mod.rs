@@ -41,6 +41,8 @@ use watch::Watch;
 pub struct Etcd {
     endpoints: Vec<Endpoint>,
     preferred: usize,
+    /// How long an answer is waited for at first.
+    patience: Duration,
     /// Whether a copy of what was asked last may be carried out even now: one was sent and not answered.
     at_large: bool,
     /// Made when something is asked first.
@@ -86,7 +88,8 @@ impl Etcd {
         for url in &connection.endpoints {
             endpoints.push(Endpoint::new(Url::parse(url)?, connection, files.as_ref())?);
         }
-        Ok(Self { endpoints, preferred: 0, at_large: false, runtime: None })
+        let patience = rounds::CALL;
+        Ok(Self { endpoints, preferred: 0, patience, at_large: false, runtime: None })
     }
 
     /// Carries out a transaction before the deadline. It may be sent more than once.
@@ -192,6 +195,11 @@ impl Etcd {
         }
     }
 
+    /// Waits so long for an answer before the same is asked once more, and not a second: for who would notice a copy.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     fn ask<T>(
         &mut self,
         call: &dyn Fn(Client) -> Call<T>,
@@ -200,7 +208,7 @@ impl Etcd {
     ) -> Result<T, EtcdError> {
         let runtime = runtime(&mut self.runtime)?;
         let asking = Asking::new(&mut self.endpoints, &mut self.preferred, &mut self.at_large);
-        runtime.block_on(asking.ask(&Question { call, good, deadline }))
+        runtime.block_on(asking.ask(&Question { call, good, deadline, patience: self.patience }))
     }
 }
 

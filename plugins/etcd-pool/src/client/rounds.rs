@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 use super::endpoint::{Attempt, Call, Endpoint, Outcome};
 use super::errors::{EtcdError, Fault, Phase, together};
 
-/// How long one call may take, in the first round.
-const CALL: Duration = Duration::from_secs(1);
+/// How long one call may take, in the first round, unless another time is given.
+pub(super) const CALL: Duration = Duration::from_secs(1);
 /// How long one may take in the end.
 const LONGEST: Duration = Duration::from_secs(60);
 /// After how long without an answer the next endpoint is asked, too.
@@ -36,6 +36,8 @@ pub(super) struct Question<'a, T> {
     /// Whether an answer is worth more than another one.
     pub(super) good: fn(&T) -> bool,
     pub(super) deadline: Instant,
+    /// How long an answer is waited for in the first round.
+    pub(super) patience: Duration,
 }
 
 /// What the endpoints have come to so far.
@@ -60,7 +62,7 @@ impl<'a> Asking<'a> {
 
     /// Asks until there is an answer, a refusal, or no time any more.
     pub(super) async fn ask<T>(mut self, question: &Question<'_, T>) -> Result<T, EtcdError> {
-        let (mut pause, mut patience) = (PAUSES.0, CALL);
+        let (mut pause, mut patience) = (PAUSES.0, question.patience);
         loop {
             if let Some(answer) = self.round(question, patience).await {
                 return Ok(answer);

@@ -8,7 +8,7 @@ use host_local::errors::store_error;
 use ipam_core::identity::{Attachment, Network};
 use ipam_pool::ops::{self, Add, AddRequest, Added, Context, Ensure, Join, Trouble};
 use ipam_pool::record::Mode;
-use ipam_stores::{PoolLedger, StoreError};
+use ipam_stores::{Command, Outcome, PoolLedger, StoreError};
 use node_local::Surroundings;
 
 use super::{BUDGET, warn_all};
@@ -67,11 +67,16 @@ pub(super) fn add(
         attachment: attachment(call)?,
         nonce: nonce().map_err(|e| chance(&e))?,
         context: home::context(connection),
-        ledger: home::ledger(call, database, config.place.lock_timeout),
+        ledger: home::ledger(call, database, config.place.lock_timeout).counting(Command::Add),
         reach: Reach::new(connection.clone(), BUDGET),
         joined: false,
     };
     let added = adding.run();
+    if let Err(Failure::Trouble(trouble)) = &added {
+        let unwanted = matches!(trouble, Trouble::Unwanted);
+        let outcome = if unwanted { Outcome::Unwanted } else { Outcome::Refused };
+        adding.ledger.count_failed(&adding.network, outcome);
+    }
     warn_all(call, &mut adding.ledger);
     let added = added.map_err(|failure| match failure {
         Failure::Trouble(trouble) => trouble_error(&trouble, adding.reach.trouble()),

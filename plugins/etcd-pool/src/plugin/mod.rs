@@ -15,7 +15,7 @@ use host_local::errors::store_error;
 use host_local::{config_error, resolv_conf};
 use ipam_core::config::Place;
 use ipam_pool::ops;
-use ipam_stores::PoolLedger;
+use ipam_stores::{Command, PoolLedger};
 
 use crate::client::Connection;
 use crate::config::{Config, ETCD_VARIABLE, etcd_file};
@@ -100,7 +100,8 @@ impl Plugin for EtcdPool {
         let (databases, mut failure) = home::databases(call, &place)?;
         let mut last = None;
         for database in &databases {
-            let mut ledger = home::ledger(call, database, place.lock_timeout).lenient();
+            let mut ledger =
+                home::ledger(call, database, place.lock_timeout).lenient().counting(Command::Del);
             match ops::release(&mut ledger, now(), None, &network, &attachment) {
                 Ok(freed) if freed.is_empty() => {}
                 Ok(_) => last = Some(database),
@@ -128,7 +129,7 @@ impl Plugin for EtcdPool {
         let (place, _) = Place::parse(&call.config);
         let (flush, own) = leftover(call);
         let database = database_path(call, &place);
-        let mut ledger = home::ledger(call, &database, place.lock_timeout);
+        let mut ledger = home::ledger(call, &database, place.lock_timeout).counting(Command::Gc);
         let freed = ops::retain(&mut ledger, now(), None, &network(call)?, &valid);
         warn_all(call, &mut ledger);
         let freed = freed.map_err(|e| store_error(&e))?;

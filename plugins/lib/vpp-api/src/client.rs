@@ -68,6 +68,8 @@ pub enum Event {
     Missed,
 }
 
+/// The least time that an event is waited for.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 /// How many events are kept for [`Client::next_event`].
 const EVENTS: usize = 4096;
 /// Contexts start again at 1 beyond this: above it are numbers that events have in the context's place.
@@ -246,7 +248,8 @@ impl Client {
         }
     }
 
-    /// The next event: one that came beside answers, or comes within `wait`. None if nothing happens.
+    /// The next event: one that came beside answers, or comes within `wait`, which is a millisecond at least. None
+    /// if nothing happens.
     ///
     /// # Errors
     ///
@@ -255,7 +258,8 @@ impl Client {
         if let Some(event) = self.events.pop_front() {
             return Ok(Some(event));
         }
-        let deadline = after(wait);
+        // Without any time nothing would be read: neither an event nor that VPP has ended.
+        let deadline = after(wait.max(LEAST_WAIT));
         let mut stream = self.take_stream()?;
         let number = self.event_number;
         let mut arrived = None;

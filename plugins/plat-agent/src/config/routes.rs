@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use etcd_pool::client::Connection;
 use ipam_core::config::ConfigError;
@@ -10,6 +11,7 @@ use ipam_core::config::json::{At, shown};
 use ipam_core::node::NodeIdentity;
 use ipnet::IpNet;
 
+use super::forward::{self, Forward};
 use super::peers::PeersSpec;
 use super::{connection, interface, is_mapped, known, name, network, path};
 use crate::desired::is_host;
@@ -18,7 +20,7 @@ use crate::desired::is_host;
 /// kernel's own, and those of daemons are listed in iproute2's rt_protos.
 pub(super) const PROTOCOL: u8 = 205;
 /// VPP's own socket.
-const VPP_SOCKET: &str = "/run/vpp/api.sock";
+pub(super) const VPP_SOCKET: &str = "/run/vpp/api.sock";
 /// Where Calico keeps everything.
 const CALICO_PREFIX: &str = "/calico";
 
@@ -108,8 +110,8 @@ pub struct KernelSink {
     pub interface: Option<String>,
     /// What becomes of next hops that are in no network of this node's.
     pub onlink: Onlink,
-    /// Whether forwarding is switched on where it is off; else that is only told.
-    pub forwarding: bool,
+    /// What is done so that packets get through.
+    pub forward: Forward,
 }
 
 /// What becomes of next hops that are in no network of this node's.
@@ -148,6 +150,20 @@ impl SourceSpec {
             Self::File(file) => Source::File(file.clone()),
             Self::Peers(rule) => Source::Peers(rule.on(node)?),
         })
+    }
+}
+
+impl SinkSpec {
+    /// What it means on a node: with what stands elsewhere in the configuration.
+    pub(super) fn on(&self, resync: Duration, uplink: Option<&str>, subnets: &[IpNet]) -> Self {
+        match self {
+            Self::Vpp(vpp) => Self::Vpp(vpp.clone()),
+            Self::Kernel(kernel) => {
+                let (uplink, subnets) = (uplink.map(str::to_owned), subnets.to_vec());
+                let forward = Forward { resync, uplink, subnets, ..kernel.forward.clone() };
+                Self::Kernel(KernelSink { forward, ..kernel.clone() })
+            }
+        }
     }
 }
 
@@ -313,6 +329,7 @@ pub(super) fn sinks(at: &At<'_>) -> Result<Vec<SinkSpec>, ConfigError> {
         }
         sinks.push(sink);
     }
+    forward::appoint(&list, &mut sinks)?;
     Ok(sinks)
 }
 
@@ -344,10 +361,8 @@ fn sink(at: &At<'_>) -> Result<SinkSpec, ConfigError> {
     const KINDS: &str = "kernel or vpp";
     match kind(at, KINDS)? {
         "kernel" => {
-            known(
-                at,
-                &["type", "protocol", "table", "metric", "interface", "onlink", "forwarding"],
-            )?;
+            let own = ["type", "protocol", "table", "metric", "interface", "onlink"];
+            known(at, &[&own[..], &forward::KEYS].concat())?;
             let protocol = number(at, "protocol", 5..=255)?.and_then(|n| u8::try_from(n).ok());
             let table = number(at, "table", 1..=u32::MAX)?.unwrap_or(kernel::MAIN_TABLE);
             if table == 255 {
@@ -376,11 +391,7 @@ fn sink(at: &At<'_>) -> Result<SinkSpec, ConfigError> {
                 metric: number(at, "metric", 0..=u32::MAX)?.unwrap_or(0),
                 interface,
                 onlink,
-                forwarding: at
-                    .get("forwarding")?
-                    .map(|at| at.boolean())
-                    .transpose()?
-                    .unwrap_or(false),
+                forward: Forward::parse(at)?,
             }))
         }
         "vpp" => {

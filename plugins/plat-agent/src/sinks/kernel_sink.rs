@@ -6,6 +6,7 @@ somebody else's, whatever its metric. Routes are added with NLM_F_EXCL, so that 
 same moment is not replaced; ours are replaced only where nobody else has one.
 */
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -15,9 +16,12 @@ use super::{Change, Sink};
 use crate::config::{KernelSink, Onlink};
 use crate::desired::Connected;
 use crate::diff::{Present, Way};
+use crate::forwarding::{Advertised, Forwarded, Forwarding, Paths, Traffic};
 
 /// The scope of addresses that are good outside this host, at most (`RT_SCOPE_LINK`).
 const SCOPE_LINK: u8 = 253;
+/// The protocol of routes that routers have advertised (`RTPROT_RA`, linux/rtnetlink.h).
+const ROUTER_ADVERTISEMENT: u8 = 9;
 /// How many changes are sent at a time.
 const BATCH: usize = 1024;
 
@@ -28,6 +32,8 @@ pub(super) struct KernelRoutes {
     nets: Vec<(Connected, u32)>,
     links: Vec<(String, u32, bool)>,
     listed: Vec<Route>,
+    mtus: Vec<(String, u32)>,
+    forwarding: Forwarding,
 }
 
 /// The networks of links that are up, with the link's index.
@@ -49,8 +55,16 @@ pub(super) fn connected(netlink: &mut Netlink) -> Result<Vec<(Connected, u32)>, 
 }
 
 impl KernelRoutes {
-    pub(super) const fn new(spec: KernelSink) -> Self {
-        Self { spec, netlink: None, nets: Vec::new(), links: Vec::new(), listed: Vec::new() }
+    pub(super) fn new(spec: KernelSink) -> Self {
+        Self {
+            spec,
+            netlink: None,
+            nets: Vec::new(),
+            links: Vec::new(),
+            listed: Vec::new(),
+            mtus: Vec::new(),
+            forwarding: Forwarding::default(),
+        }
     }
 
     fn netlink(&mut self) -> Result<&mut Netlink, kernel::Error> {
@@ -65,12 +79,80 @@ impl KernelRoutes {
         let table = self.spec.table;
         let netlink = self.netlink()?;
         let nets = connected(netlink)?;
-        let links =
-            netlink.links()?.into_iter().map(|link| (link.name, link.index, link.up)).collect();
+        let all = netlink.links()?;
+        let mtus = all.iter().map(|link| (link.name.clone(), link.mtu)).collect();
+        let links = all.into_iter().map(|link| (link.name, link.index, link.up)).collect();
         let routes =
             netlink.routes(&RouteFilter { table: Some(table), ..RouteFilter::default() })?;
-        (self.nets, self.links) = (nets, links);
+        (self.nets, self.links, self.mtus) = (nets, links, mtus);
         Ok(routes)
+    }
+
+    /// Which links packets of pods go over.
+    fn paths(&self, traffic: &Traffic) -> Paths {
+        let name = |index: u32| {
+            self.links.iter().find(|(_, i, _)| *i == index).map(|(name, ..)| name.clone())
+        };
+        // Somebody else's route for the destination is the one that counts.
+        let mut foreign: BTreeMap<IpNet, &Route> = BTreeMap::new();
+        for route in self.listed.iter().filter(|route| route.protocol != self.spec.protocol) {
+            let best = foreign.entry(route.destination).or_insert(route);
+            if route.metric < best.metric {
+                *best = route;
+            }
+        }
+        let mut ways: BTreeMap<IpAddr, Option<u32>> = BTreeMap::new();
+        let mut paths = Paths::default();
+        for (net, via) in &traffic.routes {
+            let way = *ways
+                .entry(*via)
+                .or_insert_with(|| way(&self.spec, &self.nets, &self.links, *via).ok()?.device);
+            let device = foreign.get(net).map_or(way, |route| route.device);
+            if let Some(link) = device.and_then(name) {
+                paths.back.push((*net, link));
+            }
+        }
+        paths.uplinks = paths.back.iter().map(|(_, link)| link.clone()).collect();
+        for (net, _) in &self.nets {
+            if traffic.addresses.contains(&net.address) && net.address.is_ipv4() {
+                paths.arrival = Some(net.link.clone());
+            }
+            let overlaps = |own: &IpNet| own.contains(&net.network) || net.network.contains(own);
+            if traffic.own.iter().any(overlaps) {
+                paths.pods.insert(net.link.clone());
+            }
+        }
+        paths.arrival = paths.arrival.or_else(|| self.spec.forward.uplink.clone());
+        paths
+    }
+
+    /// Where the default route of IPv6 comes from.
+    fn advertised(&mut self, wanted: bool) -> Result<Advertised, kernel::Error> {
+        let mut advertised = Advertised::default();
+        if !wanted {
+            return Ok(advertised);
+        }
+        let filter = RouteFilter {
+            family: Some(Family::V6),
+            table: Some(kernel::MAIN_TABLE),
+            ..RouteFilter::default()
+        };
+        let routes = if self.spec.table == kernel::MAIN_TABLE {
+            self.listed.clone()
+        } else {
+            self.netlink()?.routes(&filter)?
+        };
+        let default = |route: &&Route| {
+            route.destination.prefix_len() == 0 && Family::V6.has(route.destination.addr())
+        };
+        for route in routes.iter().filter(default) {
+            advertised.default_route = true;
+            if route.protocol == ROUTER_ADVERTISEMENT {
+                let link = self.links.iter().find(|(_, index, _)| Some(*index) == route.device);
+                advertised.link = link.map(|(name, ..)| name.clone());
+            }
+        }
+        Ok(advertised)
     }
 
     fn route(&self, prefix: IpNet, way: Way) -> Route {
@@ -203,26 +285,29 @@ impl Sink for KernelRoutes {
         way(&self.spec, &self.nets, &self.links, via)
     }
 
-    fn hindrances(&self, families: &[Family], change: bool) -> Vec<String> {
-        let told = families.iter().filter_map(|family| {
-            let name = match family {
-                Family::V4 => "net.ipv4.ip_forward",
-                Family::V6 => "net.ipv6.conf.all.forwarding",
-            };
-            match kernel::sysctl::get(name) {
-                Ok(Some(value)) if value.trim() == "0" => {}
-                Ok(_) => return None,
-                Err(error) => return Some(error.to_string()),
+    fn forward(&mut self, traffic: &Traffic, change: bool) -> Forwarded {
+        let mut traffic = traffic.clone();
+        traffic.own.extend(&self.spec.forward.subnets);
+        traffic.own.sort_unstable();
+        traffic.own.dedup();
+        let paths = self.paths(&traffic);
+        let advertised = match self.advertised(traffic.has(Family::V6)) {
+            Ok(advertised) => advertised,
+            Err(error) => {
+                self.netlink = None;
+                return Forwarded { notes: vec![error.to_string()], ..Forwarded::default() };
             }
-            if self.spec.forwarding && change {
-                return kernel::sysctl::set(name, "1").err().map(|error| error.to_string());
-            }
-            Some(format!(
-                "{name} is 0, so packets between pods and other nodes are dropped; \"forwarding\": true in the \
-                 sink sets it"
-            ))
-        });
-        told.collect()
+        };
+        let mtus = &self.mtus;
+        self.forwarding.look(&self.spec.forward, &traffic, &paths, mtus, &advertised, change)
+    }
+
+    fn forward_cleanup(&mut self, change: bool) -> Forwarded {
+        if self.spec.forward.firewall {
+            self.forwarding.cleanup(change)
+        } else {
+            Forwarded::default()
+        }
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<Vec<Option<String>>, String> {
@@ -288,10 +373,18 @@ impl Sink for KernelRoutes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Forward;
 
     fn spec(interface: Option<&str>, onlink: Onlink) -> KernelSink {
         let interface = interface.map(str::to_owned);
-        KernelSink { protocol: 205, table: 254, metric: 0, interface, onlink, forwarding: false }
+        KernelSink {
+            protocol: 205,
+            table: 254,
+            metric: 0,
+            interface,
+            onlink,
+            forward: Forward::default(),
+        }
     }
 
     #[test]

@@ -7,15 +7,10 @@ one, and cannot delete one: that happens under a lock. Next hops are recursive, 
 uplink when it is made anew.
 */
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::hash::Hasher as _;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ipam_core::layout::Fnv;
-use ipam_stores::lock::Lock;
 use ipnet::IpNet;
 use vpp_api::msg::IpRouteAddDelV2;
 use vpp_api::types::RouteV2;
@@ -33,14 +28,13 @@ const PRIORITY: u8 = 0x90;
 const BATCH: usize = 512;
 /// How long VPP may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the lock is tried, and how long in between: VPP answers in milliseconds.
-const TRIES: u32 = 200;
-const PAUSE: Duration = Duration::from_millis(25);
+/// How long the plugin's calls are waited for that make sources, too: VPP answers them in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The routes of one table.
 pub(super) struct VppRoutes {
     spec: VppSink,
-    lock: PathBuf,
+    run_dir: PathBuf,
     client: Option<Client>,
     source: u8,
     /// Whether it was reached since it was looked at last.
@@ -49,10 +43,9 @@ pub(super) struct VppRoutes {
 
 impl VppRoutes {
     pub(super) fn new(spec: VppSink, run_dir: &Path) -> Self {
-        let mut hash = Fnv::default();
-        hash.write(spec.socket.as_os_str().as_encoded_bytes());
-        let lock = run_dir.join("agent").join(format!("vpp-{:016x}.lock", hash.finish()));
-        Self { spec, lock, client: None, source: 0, was_there: false }
+        // The directory in which the plugin locks a VPP.
+        let run_dir = run_dir.join("vpp");
+        Self { spec, run_dir, client: None, source: 0, was_there: false }
     }
 
     /// The connection with a source; both are made if they are not there.
@@ -63,7 +56,7 @@ impl VppRoutes {
                 let options = Options { timeout: TIMEOUT, ..Options::new(SOURCE) };
                 let mut client = Client::connect(&self.spec.socket, &options)
                     .map_err(|error| error.to_string())?;
-                let lock = lock(&self.lock)?;
+                let lock = self.alone()?;
                 self.source =
                     client.fib_source(SOURCE, PRIORITY).map_err(|error| error.to_string())?;
                 drop(lock);
@@ -72,6 +65,15 @@ impl VppRoutes {
         };
         self.was_there = true;
         Ok(self.client.insert(client))
+    }
+
+    /// Takes the lock of whoever makes sources: the plugin's calls do, and replays.
+    fn alone(&self) -> Result<vpp_plugin::node::Alone, String> {
+        let now = Instant::now();
+        let deadline = now.checked_add(PATIENCE).unwrap_or(now);
+        let place =
+            vpp_plugin::node::Place { run_dir: &self.run_dir, root: Path::new("/"), deadline };
+        vpp_plugin::node::alone(&self.spec.socket, &place).map_err(|error| error.to_string())
     }
 
     fn look(&mut self) -> Result<Vec<RouteV2>, String> {
@@ -83,26 +85,6 @@ impl VppRoutes {
         }
         Ok(routes)
     }
-}
-
-/// Takes the lock of whoever makes sources.
-fn lock(path: &Path) -> Result<Lock, String> {
-    let shown = path.display();
-    let failed = |error: std::io::Error| format!("the lock {shown} cannot be opened: {error}");
-    if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
-    }
-    for _ in 0..TRIES {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(failed)?;
-        match Lock::try_exclusive(file, path) {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) => std::thread::sleep(PAUSE),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    Err(format!("the lock {shown} was not free for {:?}", PAUSE * TRIES))
 }
 
 fn prefix_of(net: IpNet) -> Result<Prefix, String> {

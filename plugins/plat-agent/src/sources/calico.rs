@@ -232,7 +232,9 @@ pub(super) fn tell(
         for (address, user) in users.iter().filter(|(_, user)| !holders.contains(&user.as_str())) {
             let entry =
                 entry((*address).into(), user, true, format!("borrowed of Calico's block {net}"));
-            if !entry.own {
+            if entry.own {
+                told.here.push(entry.prefix);
+            } else {
                 told.entries.push(entry);
             }
         }

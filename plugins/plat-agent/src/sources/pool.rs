@@ -140,7 +140,9 @@ pub(super) fn tell(tree: &Tree<Pool>, source: usize, me: &Me, told: &mut Told) {
                 let origin = format!("address of space {space}, used outside its block's node");
                 let entry = entry(*net, user, true, origin);
                 // An address that is used here is no network of its own.
-                if !entry.own {
+                if entry.own {
+                    told.here.push(entry.prefix);
+                } else {
                     told.entries.push(entry);
                 }
             }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::cluster;
 use crate::configured;
 use crate::context::{Command, Context, Exit, Failure};
-use crate::living::{Living, Sources};
+use crate::living::Sources;
 use crate::output;
 use crate::people;
 use crate::problems::repair::{self, Outcome};
@@ -131,7 +131,7 @@ impl Check {
         // Allocations first, the living second: whoever came in between lives, and holds nothing here.
         let (mut networks, unseen) = context.survey.networks();
         let health = context.survey.examine();
-        let living = Living::gather(context, &self.sources)?;
+        let living = self.sources.gather(context)?;
         living.mark_shared(&mut networks);
         let (configured, unread) = configured::all(context);
         let vanished = vanished(context);

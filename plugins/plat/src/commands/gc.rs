@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use ipam_core::addr::Addr;
-use ipam_stores::survey::{Allocation, NetworkState};
 use serde::Serialize;
 
 use crate::context::{Command, Context, Exit, Failure};
-use crate::living::verdict::{Fate, Trusted, fate, trusted_for};
-use crate::living::{Living, Sources, pod_text, valid};
+use crate::living::gc::{self, Entry, Sweep};
+use crate::living::verdict::Trusted;
+use crate::living::{Sources, valid};
 use crate::output;
 use crate::people;
 use crate::problems::{holder_text, plain};
@@ -55,18 +54,6 @@ struct Document {
     notes: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Entry {
-    network: String,
-    address: String,
-    container: Option<String>,
-    ifname: Option<String>,
-    pod: Option<String>,
-    why: String,
-    #[serde(skip)]
-    holder: String,
-}
-
 impl Command for Gc {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         let asked = Trusted {
@@ -90,10 +77,11 @@ impl Command for Gc {
         }
         let named = !self.networks.is_empty();
         states.retain(|state| !named || self.networks.contains(&state.network));
-        let mut living = Living::gather(context, &self.sources)?;
+        let mut living = self.sources.gather(context)?;
         living.mark_shared(&mut states);
         if let Some(path) = &self.valid {
-            living.valid = Some(valid::read(path)?);
+            let list = valid::read(path);
+            living.valid = Some(list.map_err(|error| Failure::new(error.message, error.advice))?);
         }
         if let (true, Some(blind)) = (self.netns && asked == SPACES, &living.blind) {
             return Err(Failure::new(
@@ -106,33 +94,23 @@ impl Command for Gc {
         let mut notes: Vec<String> =
             unseen.iter().map(|unseen| format!("not looked at: {}", unseen.error)).collect();
         notes.extend(living.notes.iter().cloned());
-        let mut document = Document { dry_run: self.dry_run, freed: vec![], kept: vec![], notes };
         let all: usize = states.iter().map(|state| state.allocations.len()).sum();
         let bar = people::bar(context, "freeing", all);
-        let mut failure = None;
-        for state in &states {
-            let trusted = trusted_for(state, &living, named, asked);
-            if trusted == Trusted::default() && !state.allocations.is_empty() {
-                document.notes.push(format!(
-                    "{}: left alone, because none of its {} allocations is known to what was asked; \
-                     name the network to look at it all the same",
-                    state.network,
-                    state.allocations.len()
-                ));
-                continue;
-            }
-            if let Err(error) = self.of_network(
-                context,
-                state,
-                &|allocation| fate(state, allocation, &living, trusted, now, self.grace),
-                &living,
-                &mut document,
-            ) {
-                document.notes.push(format!("{}: {error}", state.network));
-                failure = Some(error);
-            }
-            bar.inc(u64::try_from(state.allocations.len()).unwrap_or_default());
-        }
+        let sweep = Sweep {
+            asked,
+            named,
+            now,
+            grace: self.grace,
+            dry_run: self.dry_run,
+            lock_timeout: context.lock_timeout,
+        };
+        let swept = gc::sweep(&context.survey, &states, &living, sweep, &mut |count| {
+            bar.inc(u64::try_from(count).unwrap_or_default());
+        });
+        notes.extend(swept.notes);
+        let document =
+            Document { dry_run: self.dry_run, freed: swept.freed, kept: swept.kept, notes };
+        let failure = swept.failure.map(Failure::from);
         bar.finish_and_clear();
         if context.json {
             output::json(out, &document)?;
@@ -152,55 +130,6 @@ impl Command for Gc {
 const SPACES: Trusted = Trusted { cri: false, silence: false, spaces: true, valid: false };
 
 impl Gc {
-    fn of_network(
-        &self,
-        context: &Context,
-        state: &NetworkState,
-        fate: &dyn Fn(&Allocation) -> Fate,
-        living: &Living,
-        document: &mut Document,
-    ) -> Result<(), Failure> {
-        let entry = |held: &Allocation, why: String| Entry {
-            network: state.network.clone(),
-            address: held.addr.to_string(),
-            container: crate::living::container_of(&held.holder).map(ToString::to_string),
-            ifname: match &held.holder {
-                ipam_core::identity::Holder::Attachment(attachment) => {
-                    Some(attachment.ifname.to_string())
-                }
-                _ => None,
-            },
-            pod: pod_text(&living.owner_of(held.network(&state.network), held)),
-            why,
-            holder: holder_text(&held.holder),
-        };
-        let mut stale: Vec<(&Allocation, String)> = Vec::new();
-        for held in &state.allocations {
-            match fate(held) {
-                Fate::Free(why) => stale.push((held, why)),
-                Fate::Keep(why) => document.kept.push(entry(held, why)),
-            }
-        }
-        if stale.is_empty() {
-            return Ok(());
-        }
-        let freed: std::collections::HashSet<Addr> = if self.dry_run {
-            stale.iter().map(|(held, _)| held.addr).collect()
-        } else {
-            let allocations: Vec<Allocation> =
-                stale.iter().map(|(held, _)| (*held).clone()).collect();
-            context.survey.free(state, &allocations, context.lock_timeout)?.into_iter().collect()
-        };
-        for (held, why) in stale {
-            if freed.contains(&held.addr) {
-                document.freed.push(entry(held, why));
-            } else {
-                document.kept.push(entry(held, "it has changed meanwhile".to_owned()));
-            }
-        }
-        Ok(())
-    }
-
     fn print(&self, out: &mut dyn Write, document: &Document) -> std::io::Result<()> {
         let rows = |title: &str, entries: &[Entry], out: &mut dyn Write| -> std::io::Result<()> {
             if entries.is_empty() {
@@ -211,7 +140,7 @@ impl Gc {
                 table.add_row([
                     entry.address.clone(),
                     plain(&entry.network),
-                    plain(&entry.holder),
+                    plain(&holder_text(&entry.holder)),
                     plain(entry.pod.as_deref().unwrap_or("-")),
                     plain(&entry.why),
                 ]);

@@ -80,7 +80,7 @@ impl Command for Release {
             people::must_exist(network, &states, &unseen)?;
             states.retain(|state| state.network == *network);
         }
-        let living = Living::gather(context, &self.sources)?;
+        let living = self.sources.gather(context)?;
         living.mark_shared(&mut states);
         let found = self.find(&states, &living)?;
         if found.is_empty() {

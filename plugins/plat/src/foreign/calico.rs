@@ -14,7 +14,6 @@ use ipam_stores::survey::Allocation;
 use serde_json::Value;
 
 use super::{Gathered, filled, name_of, nth, unknown};
-use crate::encoded;
 use crate::netconf::{entry, text_of};
 
 /// The network name of Calico's own configuration, for addresses that no pod holds.
@@ -31,13 +30,13 @@ pub(super) fn read(items: &[Value], node: Option<&str>, gathered: &mut Gathered)
     let mut known = 0;
     for item in items {
         if let Some(key) = text_of(item, "key") {
-            let bytes = encoded::base64(key).unwrap_or_default();
+            let bytes = living::encoded::base64(key).unwrap_or_default();
             let key = String::from_utf8_lossy(&bytes);
             if !key.contains("/ipam/") || !key.contains(BLOCK) || key.contains("/ipam/v2/host/") {
                 continue;
             }
             known += 1;
-            let value = text_of(item, "value").and_then(encoded::base64);
+            let value = text_of(item, "value").and_then(living::encoded::base64);
             match value.and_then(|value| serde_json::from_slice::<Value>(&value).ok()) {
                 Some(value) => block(&key, &value, node, gathered),
                 None => gathered.skip(format!("{key:?}: the value is no JSON; skipped")),

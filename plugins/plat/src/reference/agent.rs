@@ -127,10 +127,76 @@ const SINK: Section = Section {
             what: "kernel: `true`: IP forwarding is switched on where it is off",
         },
         Key {
+            name: "forwardAccept",
+            kind: Kind::Bool,
+            default: "`false`: it is told",
+            what: "kernel: `true`: chains that drop get rules that accept what comes from this node's pods or goes to \
+                   them",
+        },
+        Key {
+            name: "masquerade",
+            kind: Kind::Either(&[Kind::Bool, Kind::Object(&MASQUERADE)]),
+            default: "`false`",
+            what: "kernel: what this node's pods send out of the cluster gets this node's address",
+        },
+        Key {
             name: "socket",
             kind: PATH,
             default: "`/run/vpp/api.sock`",
             what: "vpp: its API socket",
+        },
+    ],
+};
+
+const MASQUERADE: Section = Section {
+    name: "masquerade",
+    about: "What of this node's pods is masqueraded.",
+    others: Others::Refused,
+    keys: &[Key {
+        name: "except",
+        kind: Kind::List(&NETWORK),
+        default: "none",
+        what: "networks besides those of pods and nodes that see the pods' own addresses",
+    }],
+};
+
+const GC: Section = Section {
+    name: "gc",
+    about: "How what no pod lives for any more is freed.",
+    others: Others::Refused,
+    keys: &[
+        Key {
+            name: "runtime",
+            kind: Kind::Text("socket, such as `unix:///run/containerd/containerd.sock`"),
+            default: "",
+            what: "required: the container runtime that knows who lives",
+        },
+        Key {
+            name: "interval",
+            kind: TIME,
+            default: "only when it is asked for",
+            what: "how often; 1s to 24h",
+        },
+        Key { name: "grace", kind: TIME, default: "`5m`", what: "what is younger stays" },
+    ],
+};
+
+const VPP: Section = Section {
+    name: "agent vpp",
+    about: "A VPP whose pods are put back after a restart.",
+    others: Others::Refused,
+    keys: &[
+        Key {
+            name: "socket",
+            kind: PATH,
+            default: "those of the sinks, else `/run/vpp/api.sock`",
+            what: "its API socket",
+        },
+        Key {
+            name: "replay",
+            kind: Kind::Bool,
+            default: "`true`",
+            what: "`false`: pods are not put back, whatever the sinks are",
         },
     ],
 };
@@ -229,8 +295,26 @@ pub(super) const AGENT: Section = Section {
         Key {
             name: "listen",
             kind: Kind::Text("loopback address with port, such as `127.0.0.1:9434`"),
-            default: "nowhere",
+            default: "on a Unix socket only",
             what: "where metrics, status and health are told",
+        },
+        Key {
+            name: "log",
+            kind: Kind::Words(&["error", "warn", "info", "debug"]),
+            default: "`info`",
+            what: "how much is logged",
+        },
+        Key {
+            name: "gc",
+            kind: Kind::Object(&GC),
+            default: "nothing is freed",
+            what: "frees what no pod lives for any more",
+        },
+        Key {
+            name: "vpp",
+            kind: Kind::Object(&VPP),
+            default: "those of the sinks",
+            what: "a VPP whose pods are put back after a restart; `{}` is enough",
         },
     ],
 };

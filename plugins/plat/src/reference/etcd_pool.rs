@@ -43,6 +43,12 @@ pub(super) const CONNECTION: Section = Section {
             default: "`/plat/v1`",
             what: "where everything lies in etcd",
         },
+        Key {
+            name: "timeout",
+            kind: TIME,
+            default: "what a call can wait: 5 s for ADD",
+            what: "how long a call waits for etcd; 1s to 10m",
+        },
     ],
 };
 

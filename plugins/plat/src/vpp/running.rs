@@ -105,12 +105,15 @@ pub(crate) fn lacks(vpp: &mut Client) -> BTreeMap<Component, Vec<Missing>> {
     lacks
 }
 
+/// For how long a command waits for each answer of VPP, whose main thread may be busy for a while.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Connects to a VPP for a command.
 ///
 /// # Errors
 /// As [`Client::connect`].
 pub(crate) fn connect(path: &Path) -> Result<Client, Error> {
-    Client::connect(path, &Options { timeout: Duration::from_secs(5), ..Options::new("plat") })
+    Client::connect(path, &Options { timeout: PATIENCE, ..Options::new("plat") })
 }
 
 /// Asks a VPP what it is.

@@ -183,23 +183,76 @@ impl Step {
 /// # Errors
 /// [`StepError`]; if the connection is gone, of the step that was under way.
 pub(crate) fn apply(vpp: &mut Client, index: IfIndex, steps: &[Step]) -> Result<(), StepError> {
-    let Some(first) = steps.first() else { return Ok(()) };
-    let failed = |step: &Step, source| StepError { step: Box::new(step.clone()), source };
+    if steps.is_empty() {
+        return Ok(());
+    }
     let mut batch = vpp.batch();
+    let asked = ask(&mut batch, index, steps)?;
+    let mut answers = batch.send().map_err(|error| failed(steps, error))?;
+    take(asked, &mut answers)
+}
+
+/// The same for several interfaces, all in one round trip: one verdict for each, in their order.
+pub(crate) fn apply_all(
+    vpp: &mut Client,
+    all: &[(IfIndex, Vec<Step>)],
+) -> Vec<Result<(), StepError>> {
+    if all.iter().all(|(_, steps)| steps.is_empty()) {
+        return all.iter().map(|_| Ok(())).collect();
+    }
+    let mut batch = vpp.batch();
+    let asked: Vec<_> = all.iter().map(|(index, steps)| ask(&mut batch, *index, steps)).collect();
+    match batch.send() {
+        Ok(mut answers) => asked.into_iter().map(|asked| take(asked?, &mut answers)).collect(),
+        Err(error) => {
+            // How far VPP got is not known. The first is told why, and all others that nobody is asked any more.
+            let mut why = Some(error);
+            let path = vpp.path().to_owned();
+            let given_up = || Error::GivenUp { path: path.clone() };
+            let one = |(_, steps): &(IfIndex, Vec<Step>)| {
+                Err(failed(steps, why.take().unwrap_or_else(given_up)))
+            };
+            all.iter().map(one).collect()
+        }
+    }
+}
+
+/// A step of a list, and what takes its answer.
+type Asked<'s> = Vec<(&'s Step, Taken)>;
+
+fn ask<'s>(
+    batch: &mut vpp_api::Batch<'_>,
+    index: IfIndex,
+    steps: &'s [Step],
+) -> Result<Asked<'s>, StepError> {
     let mut asked = Vec::with_capacity(steps.len());
     for step in steps {
-        let taken = step.ask(index, &mut batch).map_err(|error| failed(step, error))?;
+        let taken = step
+            .ask(index, batch)
+            .map_err(|source| StepError { step: Box::new(step.clone()), source })?;
         asked.push((step, taken));
     }
-    let mut answers = batch.send().map_err(|error| failed(first, error))?;
+    Ok(asked)
+}
+
+fn take(asked: Asked<'_>, answers: &mut Answers) -> Result<(), StepError> {
     let mut result = Ok(());
     for (step, take) in asked {
-        match take(&mut answers) {
+        match take(answers) {
             Ok(()) => {}
             Err(error) if error.retval().is_some_and(|retval| step.is_fine(retval)) => {}
-            Err(error) if result.is_ok() => result = Err(failed(step, error)),
+            Err(source) if result.is_ok() => {
+                result = Err(StepError { step: Box::new(step.clone()), source });
+            }
             Err(_) => {}
         }
     }
     result
+}
+
+/// Nothing was done, as far as is known: the first step stands for all.
+fn failed(steps: &[Step], source: Error) -> StepError {
+    // There is always one; which one is of no matter where there is none.
+    let step = steps.first().cloned().unwrap_or(Step::Up);
+    StepError { step: Box::new(step), source }
 }

@@ -9,7 +9,7 @@ path filter, which nothing passes because no route leads there.
 
 use kernel::{Link, LinkChange, Namespace, Netlink, VethEnd, sysctl};
 use vpp_api::types::AfPacketFlags;
-use vpp_api::{AfPacket, Client, IfIndex};
+use vpp_api::{AfPacket, Client, Created, IfIndex};
 
 use crate::errors::Problem;
 use crate::names::Macs;
@@ -94,16 +94,34 @@ fn rings(mtu: u32) -> (u32, u32) {
     (frame, (RING / frame).max(1))
 }
 
-/// Makes VPP's interface on the host's end.
-pub(super) fn create(vpp: &mut Client, record: &Record) -> Result<IfIndex, Problem> {
+fn wanted(record: &Record) -> AfPacket {
     let (frame_size, frames) = rings(record.mtu);
-    let wanted = AfPacket {
+    AfPacket {
         device: record.device.clone(),
         mac: record.vpp_mac,
         frame_size,
         frames,
         flags: AfPacketFlags::VERSION_2,
-    };
+    }
+}
+
+/// Makes VPP's interfaces on the hosts' ends of several pairs in one round trip; one verdict for each, in their
+/// order. What existed may be dead.
+///
+/// # Errors
+/// What can become of the connection: how many were made is not known then.
+pub(crate) fn create_all<'r>(
+    vpp: &mut Client,
+    records: impl Iterator<Item = &'r Record>,
+) -> Result<Vec<Result<Created, Problem>>, Problem> {
+    let all: Vec<AfPacket> = records.map(wanted).collect();
+    let made = vpp.create_af_packets(&all)?;
+    Ok(made.into_iter().map(|made| made.map_err(Problem::from)).collect())
+}
+
+/// Makes VPP's interface on the host's end.
+pub(super) fn create(vpp: &mut Client, record: &Record) -> Result<IfIndex, Problem> {
+    let wanted = wanted(record);
     let made = vpp.create_af_packet(&wanted)?;
     if !made.existed {
         return Ok(made.sw_if_index);

@@ -13,7 +13,7 @@ the caller's anyway. Only who finds something different takes the lock, looks ag
 
 | room | what is in it |
 |---|---|
-| `spec`, `template`, `pci` | the configuration as written: pure |
+| `spec`, `pci` | the configuration as written: pure |
 | `setup` | the same for one node: pure |
 | `plan` | what is to be done about a difference: pure |
 | `seen`, `apply` | dumps, and changes |
@@ -40,7 +40,6 @@ mod seen;
 mod setup;
 mod show;
 mod spec;
-mod template;
 mod uplink;
 mod why;
 mod wishes;
@@ -131,6 +130,22 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The right to make what VPP does not look for before it makes it, such as a FIB source: one at a time for each
+/// VPP, among all who ask here. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Alone {
+    _lock: Lock,
+}
+
+/// Takes that right for the VPP at a socket.
+///
+/// # Errors
+/// [`NodeError::Busy`] at the deadline of the place, [`NodeError::Io`].
+pub fn alone(socket: &Path, place: &Place<'_>) -> Result<Alone, NodeError> {
+    let directory = lock::directory(place.run_dir, socket);
+    Ok(Alone { _lock: Lock::take(&directory, place.deadline)? })
 }
 
 /// Makes the node's part of VPP as wanted. Where all is well that is one round of dumps, and one more if

@@ -26,14 +26,15 @@ pub struct PciAddress {
 
 /// A text is no PCI address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no PCI address: one is such as 0000:00:04.0")]
+#[error("no PCI address: one is such as 0000:00:04.0, as plat vpp nics shows it")]
 pub struct PciError;
 
 impl FromStr for PciAddress {
     type Err = PciError;
 
-    /// As lspci writes it, with the domain or without.
+    /// As lspci writes it, with the domain or without, or as lshw does: `pci@0000:00:04.0`.
     fn from_str(text: &str) -> Result<Self, PciError> {
+        let text = text.strip_prefix("pci@").unwrap_or(text);
         let (place, function) = text.split_once('.').ok_or(PciError)?;
         let mut parts = place.rsplit(':');
         let slot = parts.next().ok_or(PciError)?;
@@ -98,6 +99,11 @@ impl PciAddress {
         }
     }
 
+    /// Whether VPP means this device by an interface's name.
+    pub fn is_named(&self, interface: &str) -> bool {
+        self.fits(interface) == Some(Fit::Exact)
+    }
+
     /// The device of an interface, if its name tells: to be taken for domain 0 where none is written.
     pub(super) fn of_interface(name: &str) -> Option<Self> {
         let Place { domain, numbers: [bus, slot, function] } = Place::of(name)?;
@@ -137,6 +143,7 @@ mod tests {
             ("00:04.0", "0000:00:04.0"),
             ("0:4.0", "0000:00:04.0"),
             ("10000:E1:1F.7", "10000:e1:1f.7"),
+            ("pci@0000:3b:1f.7", "0000:3b:1f.7"),
         ] {
             assert_eq!(text.parse::<PciAddress>().unwrap().to_string(), shown, "{text}");
         }
@@ -178,6 +185,7 @@ mod tests {
         ] {
             let address: PciAddress = address.parse().unwrap();
             assert_eq!(address.fits(name), fits, "{address} {name}");
+            assert_eq!(address.is_named(name), fits == Some(Fit::Exact), "{address} {name}");
         }
     }
 

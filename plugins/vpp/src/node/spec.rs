@@ -7,10 +7,10 @@ unknown key is refused, too: here it is a misspelt one, and half a configuration
 
 use ipam_core::config::ConfigError;
 use ipam_core::config::json::{At, shown};
+use ipam_core::peers::{Template, Variable};
 use vpp_api::Mac;
 
 use super::pci::PciAddress;
-use super::template::{Template, Variable};
 
 mod peers;
 

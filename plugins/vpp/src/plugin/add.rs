@@ -13,7 +13,7 @@ use kernel::{Family, Namespace};
 use serde_json::Value;
 use vpp_api::Client;
 
-use super::attachments::{clean_pending, dump};
+use super::attachments::{clean_pending, dump, is_at, leave};
 use super::undo::Undo;
 use super::{Ipam, Site, connect};
 use crate::attach::{lacks, memif_socket};
@@ -138,6 +138,13 @@ impl Adding<'_> {
             }
         };
         let begun = self.earlier.take_if(|earlier| !earlier.is_complete()).is_some();
+        if let Some(earlier) =
+            self.earlier.as_ref().filter(|earlier| !is_at(earlier, &self.config.socket))
+            && let Some(away) = leave(self.site, self.tag, earlier)?
+        {
+            self.call
+                .warn(&format!("{away}: what it has of the pod is removed when it is met again"));
+        }
         let kind = self.kind()?;
         if self.earlier.is_none() {
             let record = self.begin(netns.clone(), kind, &Layout::default(), Value::Null);

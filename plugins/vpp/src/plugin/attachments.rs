@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// If nobody answers.
 pub(crate) fn connect(socket: &Path, deadline: Instant) -> Result<Client, Problem> {
-    // A VPP that hangs leaves time for the rest of a call.
-    let timeout = PATIENCE.min(deadline.saturating_duration_since(Instant::now()) / 3);
+    // A VPP that hangs leaves time for the rest of a call. Who gives a call long gives VPP longer, too.
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = PATIENCE.max(left / 6).min(left / 3);
     let options = Options { timeout, until: Some(deadline), ..Options::new("plat-vpp") };
     Ok(Client::connect(socket, &options)?)
 }
@@ -80,7 +81,8 @@ pub(crate) fn detach(
     Detached { vpp: removed.err(), kernel }
 }
 
-/// The record of an attachment that has gone: removed, or put aside.
+/// The record of an attachment that has gone: removed, or put aside. One that is pending for another VPP, where
+/// the attachment was before, stays.
 ///
 /// # Errors
 /// If that fails.
@@ -90,8 +92,14 @@ pub(crate) fn close(records: &Records, tag: Tag, detached: &Detached) -> Result<
     }
     match &detached.vpp {
         None => {
+            let live = records.read(tag).ok().flatten();
+            let pending = records.read_pending(tag).ok().flatten();
             records.remove(tag)?;
-            records.remove_pending(tag)?;
+            let is_elsewhere =
+                live.zip(pending).is_some_and(|(live, pending)| !is_at(&pending, &live.socket));
+            if !is_elsewhere {
+                records.remove_pending(tag)?;
+            }
         }
         Some(problem) if problem.is_away() => records.put_aside(tag)?,
         Some(_) => {}
@@ -99,10 +107,37 @@ pub(crate) fn close(records: &Records, tag: Tag, detached: &Detached) -> Result<
     Ok(())
 }
 
+/// Whether an attachment is one of the VPP at this socket, whichever way leads there.
+pub(crate) fn is_at(record: &Record, socket: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    record.socket == socket || real(&record.socket).is_some_and(|it| Some(it) == real(socket))
+}
+
 /// The namespace of a record, if it is still the same one.
 pub(crate) fn namespace_of(record: &Record) -> Option<Namespace> {
     let namespace = Namespace::open(&record.netns.path).ok()?;
     (namespace.identity() == (record.netns.device, record.netns.inode)).then_some(namespace)
+}
+
+/// Removes an attachment from the VPP that it was attached to before it was asked for at another one. If that is away
+/// it is removed when it is met again; the answer says why, then.
+///
+/// # Errors
+/// If the VPP refuses, or the record cannot be written.
+pub(crate) fn leave(site: &Site, tag: Tag, earlier: &Record) -> Result<Option<Problem>, Problem> {
+    let going = Going { tag, device: &earlier.device, record: Some(earlier), is_pending: false };
+    let left = connect(&earlier.socket, site.deadline).and_then(|mut vpp| {
+        let dumped = dump(&mut vpp)?;
+        from_vpp(&mut vpp, &dumped, going, &site.records)
+    });
+    match left {
+        Ok(()) => Ok(None),
+        Err(problem) if problem.is_away() => {
+            site.records.write_pending(tag, earlier)?;
+            Ok(Some(problem))
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Removes what this VPP still has of attachments that went while it was away; what fails is tried again the next
@@ -121,9 +156,12 @@ pub(crate) fn clean_pending(vpp: &mut Client, dumped: &Dumped, records: &Records
                 continue;
             }
         };
-        // The same attachment may have come again.
-        let is_live = records.path(listed.tag).exists();
-        if record.socket != vpp.path() || is_live {
+        // The same attachment may have come again, and to the same VPP.
+        let is_live = match records.read(listed.tag) {
+            Ok(now) => now.is_some_and(|now| is_at(&now, &record.socket)),
+            Err(_) => true,
+        };
+        if !is_at(&record, vpp.path()) || is_live {
             continue;
         }
         let going = Going {

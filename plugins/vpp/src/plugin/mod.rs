@@ -19,7 +19,7 @@ mod undo;
 
 use cni::{About, Added, Call, Error, Plugin};
 
-pub(crate) use attachments::{clean_pending, connect, dump, namespace_of};
+pub(crate) use attachments::{clean_pending, connect, dump, is_at, namespace_of};
 pub(crate) use delegate::Ipam;
 pub(crate) use site::Site;
 

@@ -16,6 +16,8 @@ const LIMIT: u64 = 4 << 20;
 const AGAIN: Duration = Duration::from_millis(2);
 /// What a temporary file's name begins with; who lists records leaves it alone.
 const TEMPORARY: &str = ".new.";
+/// The file in a network's directory that whoever wants its lock goes through, one after the other.
+const GATE: &str = ".gate";
 /// Where records are whose interface is still to be removed from a VPP that was away.
 const PENDING: &str = "pending";
 
@@ -106,7 +108,9 @@ impl Records {
     /// # Errors
     /// If it cannot be made or locked by the deadline.
     pub fn share(&self, network: NetworkHash, deadline: Instant) -> Result<Lock, RecordError> {
-        lock(&self.of_network(network), true, fs2::FileExt::try_lock_shared, deadline)
+        let directory = self.of_network(network);
+        make_directory(&directory)?;
+        lock(&directory, fs2::FileExt::try_lock_shared, deadline)
     }
 
     /// Locks a network's records for nobody else; their directory is not made.
@@ -114,7 +118,7 @@ impl Records {
     /// # Errors
     /// If it cannot be locked by the deadline.
     pub fn lock(&self, network: NetworkHash, deadline: Instant) -> Result<Lock, RecordError> {
-        lock(&self.of_network(network), false, fs2::FileExt::try_lock_exclusive, deadline)
+        lock(&self.of_network(network), fs2::FileExt::try_lock_exclusive, deadline)
     }
 
     /// The record of an attachment, if there is one.
@@ -138,20 +142,17 @@ impl Records {
     /// # Errors
     /// If that fails; what was there is whole then.
     pub fn write(&self, tag: Tag, record: &Record) -> Result<(), RecordError> {
-        let path = self.path(tag);
         make_directory(&self.of_network(tag.network))?;
-        let temporary = path.with_file_name(format!("{TEMPORARY}{}", tag.attachment));
-        let write = || {
-            let mut options = OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(record.render().as_bytes())?;
-            fs::rename(&temporary, &path)
-        };
-        write().map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            io_error("write", &path)(error)
-        })
+        write(&self.path(tag), tag, record)
+    }
+
+    /// Writes a record among those that are pending.
+    ///
+    /// # Errors
+    /// As [`Records::write`].
+    pub fn write_pending(&self, tag: Tag, record: &Record) -> Result<(), RecordError> {
+        make_directory(&self.directory.join(PENDING))?;
+        write(&self.pending_path(tag), tag, record)
     }
 
     /// Removes a record; that it is not there is no error.
@@ -238,6 +239,21 @@ impl Records {
     }
 }
 
+fn write(path: &Path, tag: Tag, record: &Record) -> Result<(), RecordError> {
+    let temporary = path.with_file_name(format!("{TEMPORARY}{}", tag.attachment));
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(record.render().as_bytes())?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        io_error("write", path)(error)
+    })
+}
+
 /// Removes a record; that it is not there is no error.
 fn remove(path: &Path) -> Result<(), RecordError> {
     match fs::remove_file(path) {
@@ -287,20 +303,33 @@ fn make_directory(path: &Path) -> Result<(), RecordError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("make", path))
 }
 
-/// Locks a directory. flock itself knows no deadline, and a call that waits here waits for a replay: rarely.
+/// Locks a directory, behind those who came before: everybody goes through the gate first, and who waits in it
+/// for the others to go lets nobody past. So a replay gets its turn however many calls follow one another.
 fn lock(
     directory: &Path,
-    make: bool,
-    try_lock: impl Fn(&File) -> io::Result<()>,
+    try_lock: fn(&File) -> io::Result<()>,
     deadline: Instant,
 ) -> Result<Lock, RecordError> {
-    if make {
-        make_directory(directory)?;
-    }
     let file = File::open(directory).map_err(io_error("open", directory))?;
+    let path = directory.join(GATE);
+    let mut options = OpenOptions::new();
+    let gate = options.append(true).create(true).mode(0o600).open(&path);
+    let gate = gate.map_err(io_error("open", &path))?;
+    wait_for(directory, &gate, try_lock, deadline)?;
+    wait_for(directory, &file, try_lock, deadline)?;
+    Ok(Lock { _directory: file })
+}
+
+/// Waits for a lock. flock itself knows no deadline, and a call that waits here waits for a replay: rarely.
+fn wait_for(
+    directory: &Path,
+    file: &File,
+    try_lock: fn(&File) -> io::Result<()>,
+    deadline: Instant,
+) -> Result<(), RecordError> {
     loop {
-        match try_lock(&file) {
-            Ok(()) => return Ok(Lock { _directory: file }),
+        match try_lock(file) {
+            Ok(()) => return Ok(()),
             Err(error) if error.kind() == fs2::lock_contended_error().kind() => {}
             Err(error) => return Err(io_error("lock", directory)(error)),
         }

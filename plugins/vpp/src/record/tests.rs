@@ -151,3 +151,27 @@ fn a_replay_waits_for_calls_and_calls_for_a_replay() {
     drop(replay);
     records.share(network, soon()).unwrap();
 }
+
+/// Calls that follow one another without a pause keep no replay from its turn.
+#[test]
+fn nobody_gets_past_a_replay_that_waits() {
+    let place = Place::new("gate");
+    let records = place.records();
+    let network = record("a", "c1").tag().unwrap().network;
+    let later = Instant::now() + Duration::from_secs(60);
+    let under_way = records.share(network, later).unwrap();
+    std::thread::scope(|scope| {
+        let replay = scope.spawn(|| records.lock(network, later).unwrap());
+        // Once it waits, no further call gets in.
+        let is_busy = || {
+            let soon = Instant::now() + Duration::from_millis(5);
+            matches!(records.share(network, soon), Err(RecordError::Busy { .. }))
+        };
+        while !is_busy() {
+            assert!(Instant::now() < later);
+        }
+        drop(under_way);
+        drop(replay.join().unwrap());
+    });
+    records.share(network, later).unwrap();
+}

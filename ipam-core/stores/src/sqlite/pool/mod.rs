@@ -14,9 +14,12 @@ mod state;
 mod tests;
 mod tx;
 
+use std::time::Instant;
+
 use ipam_core::identity::Network;
 use ipam_pool::ledger::Ledger;
 
+use super::calls::{Command, Outcome};
 use super::database::{Database, Parked, Session};
 use crate::error::StoreError;
 use crate::places::{Places, Remembered};
@@ -32,6 +35,8 @@ pub struct PoolLedger {
     database: Database,
     elsewhere: bool,
     lenient: bool,
+    /// The call that this is made for, and when it began.
+    counting: Option<(Command, Instant)>,
     warnings: Vec<String>,
     /// Of the last transaction: most calls have several.
     parked: Option<Parked>,
@@ -41,7 +46,14 @@ impl PoolLedger {
     /// The ledger in a database; `elsewhere`: in another one than a DEL without configuration looks into by
     /// default, so that the networks remember it. Nothing is opened yet.
     pub const fn new(database: Database, elsewhere: bool) -> Self {
-        Self { database, elsewhere, lenient: false, warnings: Vec::new(), parked: None }
+        Self {
+            database,
+            elsewhere,
+            lenient: false,
+            counting: None,
+            warnings: Vec::new(),
+            parked: None,
+        }
     }
 
     /// The same for a DEL, which frees what there is: a visit takes a database that was put back as it is, and
@@ -49,6 +61,23 @@ impl PoolLedger {
     #[must_use]
     pub fn lenient(self) -> Self {
         Self { lenient: true, ..self }
+    }
+
+    /// The same for a call that begins now, which is counted when a transaction changes what is held.
+    #[must_use]
+    pub fn counting(self, command: Command) -> Self {
+        Self { counting: Some((command, Instant::now())), ..self }
+    }
+
+    /// Counts that the call has changed nothing, and why.
+    pub fn count_failed(&mut self, network: &Network, outcome: Outcome) {
+        let Some((command, begun)) = self.counting else { return };
+        // For its lock.
+        if let Ok(Some(session)) = self.database.reopen(&mut self.parked) {
+            let of = (INSTANCE, network.as_str());
+            self.database.count(of, (command, outcome), begun);
+            self.parked = session.park();
+        }
     }
 
     /// What was odd, a sentence each; emptied by the call.

@@ -15,6 +15,7 @@ use super::rows::{INSTANCE, Pools};
 use super::state::{StateFile, visible};
 use crate::boot::Moment;
 use crate::error::StoreError;
+use crate::sqlite::calls::Outcome;
 use crate::sqlite::database::{Parked, Session};
 use crate::sqlite::rows::{NetworkRow, Rows, find_network, make_network, milliseconds};
 use crate::sqlite::schema::signed;
@@ -40,6 +41,9 @@ pub struct PoolTx<'a> {
     empty: Option<(Network, Attachment)>,
     /// The networks that an address was freed of.
     freed: BTreeSet<Network>,
+    /// What is to be counted, if the transaction is a call's: for which networks something was given, freed, or
+    /// taken back.
+    calls: BTreeSet<(Network, Outcome)>,
     /// Whether the row of the boot is to be written.
     boot_changed: bool,
     /// Whether there is something to commit.
@@ -72,6 +76,7 @@ impl<'a> PoolTx<'a> {
             sticky: Vec::new(),
             empty: None,
             freed: BTreeSet::new(),
+            calls: BTreeSet::new(),
             boot_changed: false,
             changed: false,
             failed: false,
@@ -106,6 +111,7 @@ impl<'a> PoolTx<'a> {
         if self.changed {
             let committed = self.session.commit();
             self.wrote(committed)?;
+            self.count();
         }
         for (id, pod, choice) in &self.sticky {
             // A hint and nothing more.
@@ -115,6 +121,15 @@ impl<'a> PoolTx<'a> {
             self.ledger.places(network).forget(&self.ledger.remembered());
         }
         Ok(self.session.park())
+    }
+
+    /// Counts what the call has done.
+    fn count(&self) {
+        let Some((command, begun)) = self.ledger.counting else { return };
+        for (network, outcome) in &self.calls {
+            let (of, what) = ((INSTANCE, network.as_str()), (command, *outcome));
+            self.ledger.database.count(of, what, begun);
+        }
     }
 
     const fn pools(&self) -> Pools<'_> {
@@ -298,6 +313,7 @@ impl Tx for PoolTx<'_> {
             .insert_pool(allocation, set, &self.ledger.database.boot)
             .and_then(|()| rows.set_mark(set, *addr));
         self.wrote(inserted)?;
+        self.calls.insert((allocation.network.clone(), Outcome::Done));
         self.keep_layout(allocation, set, row)
     }
 
@@ -313,6 +329,8 @@ impl Tx for PoolTx<'_> {
             self.wrote(resting)?;
             self.rows.insert(id.clone(), NetworkRow { resting: true, ..row });
         }
+        let outcome = if undo { Outcome::Undone } else { Outcome::Done };
+        self.calls.insert((found.network.clone(), outcome));
         self.freed.insert(found.network);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::basic::gone;
-use crate::client::Client;
+use crate::client::{Batch, Client, Ticket};
 use crate::error::Error;
 use crate::msg;
 use crate::retval::Retval;
@@ -40,6 +40,47 @@ impl AfPacket {
     pub fn small(device: &str, mac: Mac) -> Self {
         let flags = AfPacketFlags::VERSION_2;
         Self { device: device.to_owned(), mac, frame_size: 2048, frames: 256, flags }
+    }
+}
+
+/// The claim to an answer, of the message that this VPP has.
+enum AfPacketTicket {
+    V3(Ticket<msg::AfPacketCreateV3>),
+    V2(Ticket<msg::AfPacketCreateV2>),
+}
+
+impl AfPacket {
+    fn ask(&self, batch: &mut Batch<'_>, newest: bool) -> Result<AfPacketTicket, Error> {
+        let Self { device, mac, frame_size, frames, flags } = self;
+        let host_if_name = Text::new(device)?;
+        if newest {
+            let request = msg::AfPacketCreateV3 {
+                mode: AfPacketMode::ETHERNET,
+                hw_addr: *mac,
+                use_random_hw_addr: false,
+                host_if_name,
+                rx_frame_size: *frame_size,
+                tx_frame_size: *frame_size,
+                rx_frames_per_block: *frames,
+                tx_frames_per_block: *frames,
+                flags: *flags,
+                num_rx_queues: 1,
+                num_tx_queues: 1,
+            };
+            return batch.call(&request).map(AfPacketTicket::V3);
+        }
+        let request = msg::AfPacketCreateV2 {
+            hw_addr: *mac,
+            use_random_hw_addr: false,
+            host_if_name,
+            rx_frame_size: *frame_size,
+            tx_frame_size: *frame_size,
+            rx_frames_per_block: *frames,
+            tx_frames_per_block: *frames,
+            flags: *flags,
+            num_rx_queues: 1,
+        };
+        batch.call(&request).map(AfPacketTicket::V2)
     }
 }
 
@@ -107,43 +148,41 @@ impl Client {
     ///
     /// As [`Client::call`]; [`Retval::INVALID_INTERFACE`] if there is no such device.
     pub fn create_af_packet(&mut self, wanted: &AfPacket) -> Result<Created, Error> {
-        let AfPacket { device, mac, frame_size, frames, flags } = wanted;
-        let host_if_name = Text::new(device)?;
-        let answer = if self.has::<msg::AfPacketCreateV3>() || !self.has::<msg::AfPacketCreateV2>()
-        {
-            self.try_call(&msg::AfPacketCreateV3 {
-                mode: AfPacketMode::ETHERNET,
-                hw_addr: *mac,
-                use_random_hw_addr: false,
-                host_if_name,
-                rx_frame_size: *frame_size,
-                tx_frame_size: *frame_size,
-                rx_frames_per_block: *frames,
-                tx_frames_per_block: *frames,
-                flags: *flags,
-                num_rx_queues: 1,
-                num_tx_queues: 1,
-            })
-        } else {
-            self.try_call(&msg::AfPacketCreateV2 {
-                hw_addr: *mac,
-                use_random_hw_addr: false,
-                host_if_name,
-                rx_frame_size: *frame_size,
-                tx_frame_size: *frame_size,
-                rx_frames_per_block: *frames,
-                tx_frames_per_block: *frames,
-                flags: *flags,
-                num_rx_queues: 1,
-            })
-        };
-        let (retval, made) = answer?;
-        match made {
-            Some(made) if retval.is_ok() || retval == Retval::INTERFACE_EXISTS => {
-                Ok(Created { sw_if_index: made.sw_if_index, existed: !retval.is_ok() })
-            }
-            _ => Err(Error::Refused { message: "af_packet_create", retval }),
+        let mut made = self.create_af_packets(std::slice::from_ref(wanted))?;
+        made.pop().unwrap_or(Err(Error::NotHere))
+    }
+
+    /// The same for several in one round trip: one verdict for each, in their order. VPP makes one after the
+    /// other, so that the time for an answer is to be enough for all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::call`]: how many were made is not known then.
+    pub fn create_af_packets(
+        &mut self,
+        wanted: &[AfPacket],
+    ) -> Result<Vec<Result<Created, Error>>, Error> {
+        let newest = self.has::<msg::AfPacketCreateV3>() || !self.has::<msg::AfPacketCreateV2>();
+        let mut batch = self.batch();
+        let mut tickets = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            tickets.push(one.ask(&mut batch, newest)?);
         }
+        let mut answers = batch.send()?;
+        let mut all = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            let answer = match ticket {
+                AfPacketTicket::V3(ticket) => answers.try_reply(ticket),
+                AfPacketTicket::V2(ticket) => answers.try_reply(ticket),
+            };
+            all.push(answer.and_then(|(retval, made)| match made {
+                Some(made) if retval.is_ok() || retval == Retval::INTERFACE_EXISTS => {
+                    Ok(Created { sw_if_index: made.sw_if_index, existed: !retval.is_ok() })
+                }
+                _ => Err(Error::Refused { message: "af_packet_create", retval }),
+            }));
+        }
+        Ok(all)
     }
 
     /// Deletes the interface on a device; whether there was one.
