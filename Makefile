@@ -86,11 +86,12 @@ deps: ## Installs what the tests need (Debian, as root; else says what is missin
 fmt: ## Formats the sources
 	$(CARGO) fmt --all
 
-lint: ## Looks at formatting, clippy's lints and, if it is there, shellcheck's
+lint: ## Looks at formatting, clippy's lints and, where they are there, shellcheck's and cargo-deny's
 	@echo 'Linting'
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	if [[ -n $$(type -P shellcheck) ]]; then shellcheck tests/scripts/*.sh .ci/run; fi
+	if [[ -n $$(type -P cargo-deny) ]]; then $(CARGO) deny --offline check bans licenses sources; fi
 
 test: deps lint build ## Everything: lint, build, documentation, fuzzing where nightly Rust is there, tests
 	@echo 'Documenting'
@@ -101,7 +102,7 @@ test: deps lint build ## Everything: lint, build, documentation, fuzzing where n
 	$(call run-tests,)
 
 test-long: test ## The same, then what takes minutes
-	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_SECONDS=1500
+	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_SECONDS=2400
 	# A seed that is said: what it finds is found again with it.
 	seed=$$(date +%s)
 	echo "Testing with other inputs: PROPTEST_SEED=$$seed"

@@ -11,6 +11,7 @@ mod cni_args;
 mod config;
 mod host_name;
 mod json;
+mod policy;
 mod pool;
 mod ranges;
 mod reservation;
@@ -20,6 +21,7 @@ mod vpp_api;
 pub use cni_args::cni_args;
 pub use config::config;
 pub use host_name::host_name;
+pub use policy::policy;
 pub use pool::pool;
 pub use reservation::reservation;
 pub use template::template;
@@ -43,4 +45,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "host_name", check: host_name },
     Target { name: "vpp_api", check: vpp_api },
     Target { name: "pool", check: pool },
+    Target { name: "policy", check: policy },
 ];

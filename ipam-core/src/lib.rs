@@ -24,5 +24,6 @@ pub mod node;
 pub mod peers;
 pub mod policy;
 pub mod range;
+pub mod rules;
 pub mod store;
 pub mod template;

@@ -208,12 +208,15 @@ fn unprivileged(plugin: Plugin, scratch: &Scratch) -> PathBuf {
     install_script(&scratch.join("bin/unprivileged"), &command, &copy)
 }
 
-/// A site of an unprivileged user's, in places that the test's user owns and everybody may write.
+/// A site of an unprivileged user's: a dataDir that everybody may write to, and state of its own.
 fn unprivileged_site(plugin: Plugin, scratch: &Scratch) -> Site {
     let site = site(plugin, scratch).with_binary(unprivileged(plugin, scratch));
     for place in [site.data(), site.state(), site.run()] {
         fs::create_dir_all(place).expect("a directory");
-        set_mode(place, 0o777);
+    }
+    set_mode(site.data(), 0o777);
+    for place in [site.state(), site.run()].into_iter().filter(|_| is_root()) {
+        std::os::unix::fs::chown(place, Some(65534), Some(65534)).expect("root can");
     }
     site
 }

@@ -16,7 +16,8 @@ use support::{
 };
 
 /// Parts of the folder that other tests run.
-const COVERED_ELSEWHERE: [&str; 5] = ["README.md", "demo", "demo-pool", "plat-agent", "scenarios"];
+const COVERED_ELSEWHERE: [&str; 6] =
+    ["README.md", "demo", "demo-pool", "plat-agent", "policy", "scenarios"];
 
 fn folder() -> PathBuf {
     repository().join("conf-examples")

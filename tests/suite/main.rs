@@ -33,6 +33,7 @@ mod pool_stress;
 mod powerloss;
 mod readme;
 mod reference;
+mod security;
 mod stores;
 mod stripped;
 mod vpp_api;

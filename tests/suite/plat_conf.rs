@@ -42,8 +42,9 @@ fn files(dir: &Path, found: &mut Vec<String>) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             files(&path, found);
-        } else if dir.ends_with("etcd-pool-file") || dir.ends_with("plat-agent") {
-            // No network configuration, but where etcd is, and what the daemon reads.
+        } else if ["etcd-pool-file", "plat-agent", "policy"].iter().any(|name| dir.ends_with(name))
+        {
+            // No network configuration, but where etcd is, what the daemon reads, and what is allowed.
         } else if path.extension().is_none_or(|ending| ending != "md") {
             found.push(path.to_string_lossy().into_owned());
         }

@@ -140,6 +140,16 @@ pub enum StoreError {
         /// The other one.
         pin: u32,
     },
+    /// A directory of state that others can write to: what is in there may be anybody's.
+    #[error("the state directory {} can be changed by others than root (mode {mode:04o}, user {owner})", path.display())]
+    Exposed {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// The user that it belongs to.
+        owner: u32,
+    },
     /// The directory vanished again and again while it was being locked.
     #[error("{} is being removed and made again by somebody else", path.display())]
     Unstable {
@@ -232,6 +242,10 @@ impl StoreError {
             Self::OtherNode { .. } => {
                 "addresses of two nodes do not belong into one store".to_owned()
             }
+            Self::Exposed { path, .. } => format!(
+                "see who has made it so and what is in it, then: chown root {0}; chmod 0700 {0}",
+                path.display()
+            ),
             Self::Unstable { path } => format!("look at who removes {}", path.display()),
         }
     }

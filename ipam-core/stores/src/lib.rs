@@ -14,6 +14,7 @@ mod error;
 mod files;
 pub mod lock;
 mod places;
+mod private;
 mod sqlite;
 pub mod survey;
 
@@ -21,7 +22,9 @@ pub use any::AnyStore;
 pub use boot::{Boot, Moment};
 pub use dir::{DirStore, Location};
 pub use error::StoreError;
+pub use files::{open_regular, read_regular, state_file};
 pub use places::{Places, Remembered};
+pub use private::check_private;
 pub use sqlite::{
     Calls, Clock, Command, Database, Outcome, PoolLedger, PoolTx, SqliteLocation, SqliteStore,
 };

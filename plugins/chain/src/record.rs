@@ -10,15 +10,16 @@ log, perhaps with a torn last line, which did not happen. The lock on the file m
 has given up: what that one holds is undone or written down by then.
 */
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Seek, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cni::{Code, Error};
 use ipam_core::identity::{Attachment, ContainerId, IfName};
 use ipam_stores::lock::Lock;
+use ipam_stores::state_file;
 use serde_json::{Value, json};
 
 use crate::errors::record_error;
@@ -113,8 +114,7 @@ impl Records {
     pub(crate) fn make(&self, attachment: &Attachment, part: Part<'_>) -> Result<Record, Error> {
         let path = self.path(attachment, part)?;
         for _ in 0..ATTEMPTS {
-            let made =
-                OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
+            let made = state_file().read(true).append(true).create(true).open(&path);
             match made {
                 Ok(file) => {
                     if let Some(record) = lock(&path, file)? {
@@ -158,7 +158,7 @@ impl Records {
     /// Code 5: the directory cannot be read.
     pub(crate) fn all(&self, part: Part<'_>) -> Result<Vec<Attachment>, Error> {
         let entries = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_nowhere(&error) => return Ok(Vec::new()),
             entries => entries.map_err(|e| failed("read", &self.dir, &e))?,
         };
         let mut found = Vec::new();
@@ -182,15 +182,20 @@ impl Records {
     }
 }
 
+/// Whether nothing is there, or nothing can be: a network's name may be longer than a directory's.
+fn is_nowhere(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename)
+}
+
 fn open(path: &Path) -> Result<Option<Record>, Error> {
     for _ in 0..ATTEMPTS {
-        match OpenOptions::new().read(true).append(true).open(path) {
+        match state_file().read(true).append(true).open(path) {
             Ok(file) => {
                 if let Some(record) = lock(path, file)? {
                     return Ok(Some(record));
                 }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_nowhere(&error) => return Ok(None),
             Err(error) => return Err(failed("open", path, &error)),
         }
     }

@@ -153,6 +153,7 @@ fn config_for(main: &Value, runtime: &Value, version: SpecVersion) -> Result<Val
 
 /// ADD.
 pub(crate) fn add(call: &Call) -> Result<Added, Error> {
+    ipam::allowed(call)?;
     for warning in unknown_keys(&call.config) {
         call.warn(&warning);
     }
@@ -384,6 +385,7 @@ fn leftovers(call: &Call) -> Vec<Error> {
 
 /// STATUS.
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
+    ipam::allowed(call).map_err(unable)?;
     let network = Network::read(call).map_err(unable)?;
     let (delegate, version) =
         main_plugin(call, &network.main, &call.environment).map_err(unable)?;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use cni::{About, Added, Call, Code, Error, Plugin};
 use ipam_core::allocator::Request;
-use ipam_core::config::{Place, StoreKind};
+use ipam_core::config::{Config, Place, StoreKind};
 use ipam_core::identity::{Instance, Network};
 use ipam_core::ipam;
+use ipam_core::rules::Rules;
 use ipam_core::store::Store;
 use ipam_stores::{
     AnyStore, DEFAULT_DATA_DIR, Database, DirStore, Location, Places, Remembered, SqliteLocation,
@@ -20,7 +21,7 @@ use crate::call::{
 use crate::errors::{
     check_result, config_error, not_ready, reserve_error, store_error, unavailable_store,
 };
-use crate::{Purpose, Source, resolv_conf};
+use crate::{Purpose, Source, admin, resolv_conf};
 
 /// An IPAM plugin: everything but where its ranges come from.
 #[derive(Debug)]
@@ -41,8 +42,11 @@ impl<S: Source> Plugin for Ipam<S> {
     }
 
     fn add(&self, call: &Call) -> Result<Added, Error> {
+        let rules = admin::rules(call)?;
+        admin::check_ipam(rules.as_deref(), &call.config)?;
         let prepared = self.source.prepare(call, Purpose::Add)?;
         let config = prepared.config;
+        self.check_rules(rules.as_deref(), &config)?;
         for warning in &config.warnings {
             call.warn(warning);
         }
@@ -79,11 +83,12 @@ impl<S: Source> Plugin for Ipam<S> {
 
     fn del(&self, call: &Call) -> Result<(), Error> {
         let (place, warnings) = Place::parse(&call.config);
-        for warning in &warnings {
+        let network = network(call)?;
+        let (place, left_out) = admin::permitted(call, &network, &place);
+        for warning in warnings.iter().chain(&left_out) {
             call.warn(warning);
         }
         let attachment = attachment(call)?;
-        let network = network(call)?;
         // The configuration may have lost or changed its store since the ADD: every place that this network
         // has used is looked at. The attachment's identity is unique in all of them.
         let mut places = vec![Remembered::DataDir(data_dir(call, &place))];
@@ -116,11 +121,16 @@ impl<S: Source> Plugin for Ipam<S> {
     }
 
     fn check(&self, call: &Call) -> Result<(), Error> {
-        let prepared = self.source.prepare_check(call)?;
+        // What is recorded decides; a file that may not be read is not needed for that.
+        let prepared = match admin::may_follow(call) {
+            true => self.source.prepare_check(call)?,
+            false => None,
+        };
         let (place, sets) = match &prepared {
             Some(prepared) => (prepared.config.place.clone(), prepared.config.sets.as_slice()),
             None => (Place::parse(&call.config).0, &[][..]),
         };
+        let place = self.permitted(call, &place)?;
         let expected = previous_addresses(&call.config)?;
         let attachment = attachment(call)?;
         let mut store = self.open(call, &place)?;
@@ -133,6 +143,14 @@ impl<S: Source> Plugin for Ipam<S> {
     fn gc(&self, call: &Call) -> Result<(), Error> {
         let Some(valid) = valid_attachments(&call.config)? else { return Ok(()) };
         let (place, _) = Place::parse(&call.config);
+        let place = match self.permitted(call, &place) {
+            Ok(place) => place,
+            Err(error) => {
+                // Nothing of ours is there.
+                call.warn(&error.message);
+                return Ok(());
+            }
+        };
         let mut store = self.open(call, &place)?;
         let freed = store.retain(&valid);
         warn_all(call, &mut store);
@@ -140,7 +158,11 @@ impl<S: Source> Plugin for Ipam<S> {
     }
 
     fn status(&self, call: &Call) -> Result<(), Error> {
+        let refused = |e: Error| Error { code: Code::NotAvailable, ..e };
+        let rules = admin::rules(call).map_err(refused)?;
+        admin::check_ipam(rules.as_deref(), &call.config).map_err(refused)?;
         let prepared = self.source.prepare(call, Purpose::Status)?;
+        self.check_rules(rules.as_deref(), &prepared.config).map_err(refused)?;
         if let Some(path) = &prepared.config.resolv_conf {
             resolv_conf::read(path).map_err(|e| Error { code: Code::NotAvailable, ..e })?;
         }
@@ -161,6 +183,23 @@ impl<S: Source> Plugin for Ipam<S> {
 }
 
 impl<S: Source> Ipam<S> {
+    /// Whether the administrator's rules allow what a configuration came to.
+    fn check_rules(&self, rules: Option<&Rules>, config: &Config) -> Result<(), Error> {
+        let Some(rules) = rules else { return Ok(()) };
+        let judged = rules.ranges(&config.sets).and_then(|()| rules.requested(&config.requested));
+        judged.map_err(|e| config_error(&e))
+    }
+
+    /// The place of a configuration as far as it may be looked at.
+    fn permitted(&self, call: &Call, place: &Place) -> Result<Place, Error> {
+        let (permitted, left_out) = admin::permitted(call, &network(call)?, place);
+        // What the store does not use is only left out.
+        if self.chosen(call, &permitted) == self.chosen(call, place) {
+            return Ok(permitted);
+        }
+        Err(admin::never_used(&left_out))
+    }
+
     /// The store that a configuration means.
     fn kind(&self, place: &Place) -> StoreKind {
         place.store.unwrap_or_else(|| self.source.store())

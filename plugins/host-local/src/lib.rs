@@ -7,6 +7,7 @@ The plugins of this family differ in one thing only: where their ranges come fro
 share, the CNI operations over a configuration and a store; a [`Source`] makes the configuration.
 */
 
+pub mod admin;
 pub mod call;
 pub mod errors;
 mod ipam;

@@ -1,9 +1,10 @@
 //! DNS settings from a file in the format of resolv.conf(5), as the reference reads it.
 
-use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 use cni::{Code, Dns, Error};
+use ipam_stores::open_regular;
 
 /// The most that is read: a file that is larger is no resolv.conf.
 const LIMIT: u64 = 1024 * 1024;
@@ -19,7 +20,10 @@ pub fn read(path: &str) -> Result<Dns, Error> {
         Error::new(Code::Io, format!("{call} {path}: {text}"))
             .with_details("ipam.resolvConf must name a file in the format of resolv.conf(5)")
     };
-    let file = File::open(path).map_err(|e| failed("open", &e))?;
+    let file = open_regular(Path::new(path)).map_err(|e| match e.kind() {
+        io::ErrorKind::IsADirectory => failed("read", &e),
+        _ => failed("open", &e),
+    })?;
     let mut text = Vec::new();
     file.take(LIMIT).read_to_end(&mut text).map_err(|e| failed("read", &e))?;
     Ok(parse(&String::from_utf8_lossy(&text)))

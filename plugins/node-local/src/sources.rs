@@ -1,17 +1,18 @@
 //! Reads the sources of the node's index; which of them counts is decided in `ipam_core::node`.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use cni::{Call, Code, Error};
 use ipam_core::config::json::At;
 use ipam_core::node::{IndexSources, NodeError, NodeIdentity};
+use ipam_stores::open_regular;
 use serde_json::Value;
 
 use crate::{Problem, index, section, template_dir, text};
 
 /// The largest index file; a real one has a few digits.
-const LIMIT: usize = 4096;
+const LIMIT: u64 = 4096;
 
 /// The path of the configuration's own index, as errors name it.
 const CONFIGURED: &str = "ipam.index";
@@ -118,10 +119,14 @@ fn node_error(error: &NodeError) -> Problem {
 /// # Errors
 /// If it is there and cannot be read.
 pub fn read_index(path: &Path) -> Result<Option<(String, String)>, Error> {
-    match std::fs::read(path) {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        open_regular(path)?.take(LIMIT).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    match read() {
         Ok(content) => {
-            let content = content.get(..LIMIT).unwrap_or(&content);
-            let content = String::from_utf8_lossy(content).into_owned();
+            let content = String::from_utf8_lossy(&content).into_owned();
             Ok(Some((path.display().to_string(), content)))
         }
         Err(error)

@@ -1,13 +1,13 @@
 //! Template files: what a node knows of a network whose definition is the same everywhere.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cni::{Code, Error};
 use host_local::config_error;
 use ipam_core::config::json::At;
 use ipam_core::template;
+use ipam_stores::read_regular;
 use serde_json::Value;
 
 use crate::{Problem, Surroundings, section, template_dir, text};
@@ -102,7 +102,12 @@ pub fn is_file_name(name: &str) -> bool {
 fn read(path: &Path) -> Result<Value, Error> {
     let failed = |error: &io::Error| {
         let missing = error.kind() == io::ErrorKind::NotFound;
-        let code = if missing { Code::InvalidConfig } else { Code::Io };
+        let code = match error.kind() {
+            io::ErrorKind::NotFound => Code::InvalidConfig,
+            // Longer than any template.
+            io::ErrorKind::InvalidData => Code::Decode,
+            _ => Code::Io,
+        };
         let message = if missing {
             format!("the template {} does not exist", path.display())
         } else {
@@ -113,9 +118,7 @@ fn read(path: &Path) -> Result<Value, Error> {
              \"ranges\" or \"carve\" in ipam, name another file by \"cfg\", or create it",
         )
     };
-    let file = File::open(path).map_err(|e| failed(&e))?;
-    let mut text = Vec::new();
-    file.take(LIMIT).read_to_end(&mut text).map_err(|e| failed(&e))?;
+    let text = read_regular(path, LIMIT).map_err(|e| failed(&e))?;
     serde_json::from_slice(&text).map_err(|error| {
         Error::new(Code::Decode, format!("the template {} is no JSON: {error}", path.display()))
             .with_details("a network configuration with an \"ipam\" section, or such a section")

@@ -38,6 +38,8 @@ const KEYS: &[&str] = &[
     "etcd", "space", "register", "index", "hostname", "cfgDir", "node", "subnets", "uplink",
     "routes", "listen", "log", "gc", "vpp",
 ];
+/// The largest file, in bytes.
+const LIMIT: u64 = 4 << 20;
 /// The keys that say which node this is, as in node-local's `ipam` section.
 const IDENTITY_KEYS: &[&str] = &["index", "hostname", "cfgDir"];
 /// How often everything is looked at without a reason.
@@ -124,13 +126,13 @@ impl ConfigSpec {
             expected: expected.to_owned(),
         };
         let shown_path = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = ipam_stores::read_regular(path, LIMIT).map_err(|error| {
             wrong(
                 format!("{shown_path} cannot be read: {error}"),
                 "a file with one JSON object; --config names another one",
             )
         })?;
-        let value: Value = serde_json::from_str(&text).map_err(|error| {
+        let value: Value = serde_json::from_slice(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             wrong(
                 format!("{shown_path} is not JSON: line {line}, column {column}"),

@@ -139,7 +139,13 @@ impl Files {
 
     /// Opens the lock file, and makes it as the reference does where it is missing.
     pub(super) fn lock_file(&self) -> Result<File, StoreError> {
-        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        // The directory may be one that others can write to: a link is not followed, a FIFO not waited for.
+        let flags = OFlags::RDONLY
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
         rustix::fs::openat(&self.dir, "lock", flags, Mode::from_raw_mode(0o750))
             .map(File::from)
             .context("open", &self.at("lock"))

@@ -38,7 +38,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) use pin::set_pin;
 
 use crate::error::{Context, StoreError};
-use crate::files::{check_writable, replace_durably};
+use crate::files::{check_writable, read_regular, replace_durably};
 use crate::lock::Lock;
 use crate::places::{Places, Remembered};
 use crate::{DEFAULT_DATA_DIR, StateDirs};
@@ -56,6 +56,9 @@ const SEAL_AGE_SECONDS: i64 = 10;
 
 /// The file that keeps the node index.
 const PIN: &str = "node-index";
+
+/// The largest mark, in bytes: an address.
+const MARK_LIMIT: u64 = 4096;
 
 /// What the names of marks begin with; the set's position follows.
 const MARK: &str = "last_reserved_ip.";
@@ -465,7 +468,8 @@ pub(crate) fn read_marks(path: &Path) -> Result<Vec<(usize, Addr)>, StoreError> 
         let name = entry.file_name();
         let set = name.to_str().and_then(|name| name.strip_prefix(MARK));
         if let Some(set) = set.and_then(|set| set.parse().ok())
-            && let Ok(text) = std::fs::read_to_string(entry.path())
+            && let Ok(text) = read_regular(&entry.path(), MARK_LIMIT)
+            && let Ok(text) = std::str::from_utf8(&text)
             && let Some(addr) = Addr::parse(text.trim())
         {
             marks.push((set, addr));

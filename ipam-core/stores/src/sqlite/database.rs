@@ -24,7 +24,7 @@ use super::rows::Rows;
 use super::schema::{self, APPLICATION_ID, VERSION, signed};
 use crate::boot::{Boot, Moment, boot_id};
 use crate::error::{Context, StoreError};
-use crate::files::make_dir;
+use crate::files::{make_dir, open_regular, state_file};
 use crate::lock::Lock;
 use crate::{StateDirs, network_fs};
 
@@ -288,10 +288,7 @@ impl Database {
     /// Takes the lock beside the database; `None` if it was removed while this call waited for it.
     fn lock(&self, make: bool) -> Result<Option<Lock>, StoreError> {
         let path = self.beside("-lock");
-        let open = || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
-        };
+        let open = || state_file().read(true).write(true).create(true).truncate(false).open(&path);
         let file = match open() {
             Err(error) if make && error.kind() == io::ErrorKind::NotFound => {
                 let dir = self.path.parent().unwrap_or_else(|| Path::new("/"));
@@ -363,8 +360,7 @@ impl Database {
             return Ok(());
         }
         let make = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            let file = state_file().write(true).create(true).truncate(true).open(&path)?;
             match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SPARE) {
                 // Where space cannot be reserved, it is used.
                 Err(Errno::OPNOTSUPP) => {
@@ -667,9 +663,11 @@ pub(crate) fn meta(connection: &Connection) -> rusqlite::Result<(String, i64, bo
 /// section 1.3).
 pub(crate) fn read_header(path: &Path) -> io::Result<Header> {
     let mut header = Vec::with_capacity(100);
-    match File::open(path) {
+    match open_regular(path) {
         Ok(file) => file.take(100).read_to_end(&mut header)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Header::Missing),
+        // A FIFO, a device.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(Header::Foreign),
         Err(error) => return Err(error),
     };
     let number = |at: usize| -> Option<u32> {

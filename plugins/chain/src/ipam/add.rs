@@ -20,6 +20,7 @@ use crate::sections::{gives, with_ipam};
 
 /// ADD under a main plugin.
 pub(crate) fn add(call: &Call) -> Result<Added, Error> {
+    super::allowed(call)?;
     let listing = Listing::of_ipam(&call.config)?;
     for warning in &listing.warnings {
         call.warn(warning);

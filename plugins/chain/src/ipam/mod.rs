@@ -7,23 +7,61 @@ pub(crate) use add::add;
 use std::time::Duration;
 
 use cni::{Call, Code, Command, Delegate, Environment, Error, PATIENCE};
+use host_local::admin;
 use host_local::call::{attachment, previous_addresses, state_dirs, valid_attachments};
 use ipam_core::addr::Addr;
+use ipam_core::config::json::At;
 use ipam_core::identity::Attachment;
 use serde_json::Value;
 
 use crate::apart::apart;
-use crate::config::{Listing, Policy, Section};
-use crate::errors::{all, is_unknown_command, unavailable};
+use crate::config::{Listing, Policy, Section, value};
+use crate::errors::{all, config_error, is_unknown_command, unavailable};
 use crate::record::{Part, Record, Records, State};
 use crate::sections::with_ipam;
 
 /// How long one IPAM plugin may take to undo what it gave.
 pub(crate) const UNDOING: Duration = Duration::from_secs(30);
 
+/// As deep as a document can be.
+const DEEPEST: usize = 128;
+
 /// The records of a call's network.
 pub(crate) fn records(call: &Call) -> Records {
     Records::new(&state_dirs(&call.environment).volatile, &call.network)
+}
+
+/// Whether the administrator's rules allow what a chain itself reads: the network's name, and what says which node this
+/// is. The plugins that it calls keep the rules about what is theirs.
+pub(crate) fn allowed(call: &Call) -> Result<(), Error> {
+    let Some(rules) = admin::rules(call)? else { return Ok(()) };
+    let judge = || {
+        rules.network(&call.config)?;
+        let root = At::root(&call.config);
+        rules.node(&root, &admin::resolve)?;
+        let mut sections = vec![root];
+        let mut depth = 0;
+        // A chain may be in a chain; the reader of JSON bounds how deep.
+        while !sections.is_empty() && depth < DEEPEST {
+            depth += 1;
+            let mut inner = Vec::new();
+            for section in &sections {
+                for key in ["ipam", "ipams"] {
+                    match section.value().as_object().and_then(|object| value(object, key)) {
+                        Some(Value::Array(list)) => inner.extend(list),
+                        Some(one) => inner.push(one),
+                        None => {}
+                    }
+                }
+            }
+            sections = inner.into_iter().map(|value| At::standing_at(value, "ipams")).collect();
+            for section in sections.iter().filter(|section| section.value().is_object()) {
+                rules.node(section, &admin::resolve)?;
+            }
+        }
+        Ok(())
+    };
+    judge().map_err(|e| config_error(&e))
 }
 
 /// DEL under a main plugin.
@@ -77,6 +115,7 @@ pub(crate) fn gc(call: &Call) -> Result<(), Error> {
 
 /// STATUS under a main plugin.
 pub(crate) fn status(call: &Call) -> Result<(), Error> {
+    allowed(call).map_err(unable)?;
     let listing = Listing::of_ipam(&call.config).map_err(unable)?;
     let sections = apart(&listing.sections, &listing.instance).map_err(unable)?;
     unavailable(ready(call, listing.policy, &sections))

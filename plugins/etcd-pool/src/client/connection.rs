@@ -146,7 +146,7 @@ impl Connection {
                 "see to the file and its permissions",
             ),
         };
-        let file = std::fs::File::open(path).map_err(|e| failed(&e))?;
+        let file = ipam_stores::open_regular(path).map_err(|e| failed(&e))?;
         let mut text = Vec::new();
         file.take(LONGEST + 1).read_to_end(&mut text).map_err(|e| failed(&e))?;
         if text.len() as u64 > LONGEST {

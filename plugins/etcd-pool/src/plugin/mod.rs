@@ -9,10 +9,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cni::{About, Added, Call, Error, Plugin};
+use cni::{About, Added, Call, Code, Error, Plugin};
 use host_local::call::{attachment, database_path, network, state_dirs, valid_attachments};
 use host_local::errors::store_error;
-use host_local::{config_error, resolv_conf};
+use host_local::{admin, config_error, resolv_conf};
+use ipam_core::addr::Family;
 use ipam_core::config::Place;
 use ipam_pool::ops;
 use ipam_stores::{Command, PoolLedger};
@@ -61,7 +62,7 @@ impl Plugin for EtcdPool {
     }
 
     fn add(&self, call: &Call) -> Result<Added, Error> {
-        let config = parse(call)?;
+        let config = allowed(call)?;
         for warning in &config.warnings {
             call.warn(warning);
         }
@@ -92,10 +93,11 @@ impl Plugin for EtcdPool {
 
     fn del(&self, call: &Call) -> Result<(), Error> {
         let (place, warnings) = Place::parse(&call.config);
-        for warning in &warnings {
+        let (attachment, network) = (attachment(call)?, network(call)?);
+        let (place, left_out) = admin::permitted(call, &network, &place);
+        for warning in warnings.iter().chain(&left_out) {
             call.warn(warning);
         }
-        let (attachment, network) = (attachment(call)?, network(call)?);
         let (flush, own) = leftover(call);
         let (databases, mut failure) = home::databases(call, &place)?;
         let mut last = None;
@@ -121,12 +123,19 @@ impl Plugin for EtcdPool {
     }
 
     fn check(&self, call: &Call) -> Result<(), Error> {
-        check::check(self.about().name, call, &parse(call)?)
+        let config = parse(call)?;
+        permitted(call, &config.place)?;
+        check::check(self.about().name, call, &config)
     }
 
     fn gc(&self, call: &Call) -> Result<(), Error> {
         let Some(valid) = valid_attachments(&call.config)? else { return Ok(()) };
-        let (place, _) = Place::parse(&call.config);
+        let place = Place::parse(&call.config).0;
+        if let Err(error) = permitted(call, &place) {
+            // Nothing of ours is there.
+            call.warn(&error.message);
+            return Ok(());
+        }
         let (flush, own) = leftover(call);
         let database = database_path(call, &place);
         let mut ledger = home::ledger(call, &database, place.lock_timeout).counting(Command::Gc);
@@ -142,7 +151,10 @@ impl Plugin for EtcdPool {
     }
 
     fn status(&self, call: &Call) -> Result<(), Error> {
-        let config = parse(call)?;
+        let config = allowed(call).map_err(|e| match admin::standing(&call.environment) {
+            admin::Standing::Free if e.code != Code::Io => e,
+            _ => Error { code: Code::NotAvailable, ..e },
+        })?;
         let ready = status::status(call, &config);
         if config.flush {
             let database = database_path(call, &config.place);
@@ -160,13 +172,45 @@ fn parse(call: &Call) -> Result<Config, Error> {
     Config::parse(&call.config, call.args()).map_err(|e| config_error(&e))
 }
 
+/// The configuration of a call that gives something out, as far as the administrator allows it.
+fn allowed(call: &Call) -> Result<Config, Error> {
+    let rules = admin::rules(call)?;
+    admin::check_ipam(rules.as_deref(), &call.config)?;
+    let config = parse(call)?;
+    let Some(rules) = rules else { return Ok(config) };
+    let judge = || {
+        rules.pool(&config.id.space, &config.id.pool, config.described.is_some())?;
+        rules.requested(&config.requested)?;
+        let parts = config.described.iter().flat_map(|(_, pool)| {
+            [Family::V4, Family::V6].into_iter().filter_map(|family| pool.part(family))
+        });
+        for part in parts {
+            rules.subnet(part.cidr, || "ipam.pool".to_owned())?;
+        }
+        Ok(())
+    };
+    judge().map_err(|e| config_error(&e))?;
+    Ok(config)
+}
+
+/// Whether the database of a configuration may be looked at.
+fn permitted(call: &Call, place: &Place) -> Result<(), Error> {
+    let (permitted, left_out) = admin::permitted(call, &network(call)?, place);
+    if permitted.database == place.database {
+        return Ok(());
+    }
+    Err(admin::never_used(&left_out))
+}
+
 /// Whether a call that needs no configuration may start what writes to etcd, and where its configuration
 /// says that etcd is.
 fn leftover(call: &Call) -> (bool, Option<Connection>) {
     let ipam = call.config.get("ipam");
     let of = |key: &str| ipam.and_then(|ipam| ipam.get(key));
     let flush = of("flush").and_then(serde_json::Value::as_bool);
-    (flush.unwrap_or(true), of("etcd").and_then(|etcd| Connection::parse(etcd).ok()))
+    // Where the administrator does not let it say that, the node's file does.
+    let own = of("etcd").filter(|_| admin::may_follow(call));
+    (flush.unwrap_or(true), own.and_then(|etcd| Connection::parse(etcd).ok()))
 }
 
 /// Where etcd is: what the configuration says, else the node's file.

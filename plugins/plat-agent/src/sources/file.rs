@@ -36,11 +36,7 @@ type Read = (Vec<Entry>, Vec<String>);
 fn read(path: &Path, source: usize, me: &Me) -> Result<Read, String> {
     let shown_path = path.display();
     let failed = |error: std::io::Error| format!("{shown_path} cannot be read: {error}");
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > LIMIT {
-        return Err(format!("{shown_path} is longer than 16 MiB"));
-    }
-    let text = std::fs::read(path).map_err(failed)?;
+    let text = ipam_stores::read_regular(path, LIMIT).map_err(failed)?;
     let value: Value = serde_json::from_slice(&text).map_err(|error| {
         format!("{shown_path} is not JSON: line {}, column {}", error.line(), error.column())
     })?;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use host_local::admin::rules_of;
 use serde::Serialize;
 
 use crate::cli::absolute;
@@ -46,6 +47,9 @@ pub(crate) struct Validate {
     files: Vec<PathBuf>,
     #[command(flatten)]
     elsewhere: Elsewhere,
+    /// Tells what the policy file FILE does not allow, too, as on a node that has it.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// Where to look as.
@@ -72,6 +76,7 @@ struct Looked {
 impl Command for Validate {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         let Elsewhere { node, index, cfg_dir } = &self.elsewhere;
+        let rules = self.policy.as_deref().map(|file| rules_of(&context.survey.at(file)));
         let settings = Settings {
             around: surroundings(context),
             node: match (index, node) {
@@ -80,6 +85,7 @@ impl Command for Validate {
                 (None, None) => None,
             },
             cfg_dir: cfg_dir.as_deref().map(|dir| absolute(dir).to_string_lossy().into_owned()),
+            rules: rules.transpose().map_err(|e| Failure::new(printable(&e.message), e.details))?,
         };
         let mut looked = Vec::with_capacity(self.files.len());
         for file in &self.files {

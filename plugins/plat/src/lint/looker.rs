@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use cni::{SUPPORTED, SpecVersion};
+use host_local::admin::resolve;
+use ipam_core::addr::Family;
 use ipam_core::config::{ConfigError, KNOWN_KEYS, StoreKind};
 use ipam_core::identity::Network as NetworkName;
 use ipam_core::node::NodeIdentity;
@@ -65,6 +67,14 @@ const NEED_IPAM: &[&str] = &["bridge", "ipvlan", "macvlan", "ptp", "vlan", "host
 /// IPAM plugins whose names are not to be taken for a slip.
 const IPAM_TYPES: &[&str] =
     &["host-local", "node-local", "chain", "static", "dhcp", "whereabouts", "calico-ipam"];
+
+/// IPAM plugins that keep an administrator's rules.
+const OUR_IPAMS: &[&str] = &["host-local", "node-local", "etcd-pool", "chain"];
+
+/// An error about what a pool gives, at the key that says which one.
+fn at_pool(error: ConfigError) -> ConfigError {
+    ConfigError { path: "ipam.pool".to_owned(), ..error }
+}
 
 /// How many findings a file has room for; errors are always told.
 const MOST: usize = 100;
@@ -131,6 +141,7 @@ impl Looker<'_> {
         };
         for member in &members {
             self.member(member);
+            self.rules(member);
         }
         let template = self.document.form == Form::Template;
         self.report.summaries.push(Summary {
@@ -379,6 +390,14 @@ impl Looker<'_> {
         if let Err(error) = place.allows(place.store.unwrap_or(default), rendered.config.policy) {
             self.problem(&member, &Problem::from(error));
         }
+        if let Some(rules) = &self.settings.rules {
+            let judged =
+                [rules.ranges(&rendered.config.sets), rules.requested(&rendered.config.requested)];
+            for mut error in judged.into_iter().filter_map(Result::err) {
+                error.path = "ipam".to_owned();
+                self.denied(&member, &error);
+            }
+        }
         let mut seen = BTreeSet::new();
         for warning in &rendered.config.warnings {
             if self.is_full() {
@@ -397,6 +416,45 @@ impl Looker<'_> {
             let (network, interval) = (network.to_owned(), range.interval());
             self.report.reaches.push(Reach { network, interval, offset });
         }
+    }
+
+    /// What the administrator's rules say of it, but for its ranges.
+    fn rules(&mut self, member: &Member) {
+        let Some(rules) = &self.settings.rules else { return };
+        let mut errors = Vec::new();
+        let net = &member.net;
+        if self.document.form == Form::Template {
+            return;
+        }
+        if member.plugin() == "vpp" {
+            errors.extend(rules.vpp(net, &resolve).err());
+        }
+        if member.ipam().is_some_and(|kind| OUR_IPAMS.contains(&kind)) {
+            errors.extend(rules.ipam(net, &resolve).err());
+        }
+        if member.ipam() == Some("etcd-pool")
+            && let Ok(config) = etcd_pool::config::Config::parse(net, "")
+        {
+            let (id, described) = (&config.id, &config.described);
+            errors.extend(rules.pool(&id.space, &id.pool, described.is_some()).err());
+            for family in [Family::V4, Family::V6] {
+                if let Some(part) = described.as_ref().and_then(|(_, pool)| pool.part(family)) {
+                    let judged = rules.subnet(part.cidr, || "ipam.pool".to_owned());
+                    errors.extend(judged.err().map(at_pool));
+                }
+            }
+            errors.extend(rules.requested(&config.requested).err().map(at_pool));
+        }
+        errors.dedup();
+        for error in errors {
+            self.denied(member, &error);
+        }
+    }
+
+    /// Something that the administrator's rules do not allow.
+    fn denied(&mut self, member: &Member, error: &ConfigError) {
+        let at = join(&member.path, &error.path);
+        self.add(Severity::Error, &at, error.message.clone(), error.expected.clone());
     }
 
     /// An error of the plugin.

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use ipam_core::addr::Interval;
 use ipam_core::node::NodeIdentity;
+use ipam_core::rules::Rules;
 use ipam_core::template;
 use node_local::{Problem, Surroundings};
 use serde_json::{Value, json};
@@ -97,6 +98,8 @@ pub(crate) struct Settings {
     pub(crate) node: Option<Asked>,
     /// Where templates lie, in place of what the configuration says.
     pub(crate) cfg_dir: Option<String>,
+    /// What an administrator lets configurations say.
+    pub(crate) rules: Option<Rules>,
 }
 
 /// A node that was asked for.

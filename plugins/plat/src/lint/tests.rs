@@ -13,7 +13,7 @@ fn settings() -> Settings {
         environment: None,
         state_dir: nowhere,
     };
-    Settings { around, node: None, cfg_dir: None }
+    Settings { around, node: None, cfg_dir: None, rules: None }
 }
 
 fn found(file: &str) -> Vec<String> {

@@ -15,7 +15,7 @@ use vpp_api::Client;
 
 use super::attachments::{clean_pending, dump, is_at, leave};
 use super::undo::Undo;
-use super::{Ipam, Site, connect};
+use super::{Ipam, Site, admin, connect};
 use crate::attach::{lacks, memif_socket};
 use crate::config::{Config, Kind, KindSpec};
 use crate::errors::Problem;
@@ -33,6 +33,7 @@ const DEFAULT_MTU: u32 = 1500;
 const IPV6_MTU: u32 = 1280;
 
 pub(super) fn add(call: &Call) -> Result<Added, Error> {
+    admin::check(call)?;
     let config = Config::parse(&call.config, call.args()).map_err(Problem::from)?;
     let site = Site::new(&call.environment, config.timeout);
     let attachment = attachment(call)?;

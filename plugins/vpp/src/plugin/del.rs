@@ -7,7 +7,7 @@ use host_local::call::attachment;
 use kernel::Namespace;
 
 use super::attachments::{close, detach, namespace_of};
-use super::{Ipam, Site, connect};
+use super::{Ipam, Site, admin, connect};
 use crate::attach::remove::Going;
 use crate::config::{Basics, DEFAULT_SOCKET};
 use crate::errors::Problem;
@@ -16,7 +16,8 @@ use crate::record::{Record, Records};
 use crate::tag::Tag;
 
 pub(super) fn del(call: &Call) -> Result<(), Error> {
-    let basics = Basics::parse(&call.config);
+    let mut basics = Basics::parse(&call.config);
+    basics.socket = admin::socket(call, basics.socket);
     for warning in &basics.warnings {
         call.warn(warning);
     }

@@ -9,7 +9,7 @@ use kernel::Netlink;
 use vpp_api::Client;
 
 use super::attachments::{clean_pending, close, detach, dump, namespace_of};
-use super::{Ipam, Site, connect};
+use super::{Ipam, Site, admin, connect};
 use crate::attach::remove::{Going, from_vpp};
 use crate::config::{Basics, DEFAULT_SOCKET};
 use crate::errors::Problem;
@@ -18,7 +18,8 @@ use crate::record::Record;
 use crate::tag::Tag;
 
 pub(super) fn gc(call: &Call) -> Result<(), Error> {
-    let basics = Basics::parse(&call.config);
+    let mut basics = Basics::parse(&call.config);
+    basics.socket = admin::socket(call, basics.socket);
     for warning in &basics.warnings {
         call.warn(warning);
     }

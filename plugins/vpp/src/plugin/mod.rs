@@ -8,6 +8,7 @@ the runtime does not know, of its own network only. CHECK compares prevResult, t
 */
 
 mod add;
+mod admin;
 mod attachments;
 mod check;
 mod del;

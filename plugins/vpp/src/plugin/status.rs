@@ -4,16 +4,17 @@ use cni::{Call, Code, Error};
 use ipam_core::config::json::At;
 
 use super::attachments::dump;
-use super::{Ipam, Site, connect};
+use super::{Ipam, Site, admin, connect};
 use crate::attach::lacks;
 use crate::config::{Config, Kind, KindSpec};
 use crate::errors::Problem;
 use crate::node::{self, NodeSpec};
 
 pub(super) fn status(call: &Call) -> Result<(), Error> {
+    let unavailable = |error: Error| Error { code: Code::NotAvailable, ..error };
+    admin::check(call).map_err(unavailable)?;
     let config = Config::parse(&call.config, call.args()).map_err(Problem::from)?;
     let site = Site::new(&call.environment, config.timeout);
-    let unavailable = |error: Error| Error { code: Code::NotAvailable, ..error };
     let Some(name) = config.ipam.as_deref() else {
         let message = "the configuration names no IPAM plugin";
         return Err(Error::new(Code::NotAvailable, message));

@@ -1,10 +1,12 @@
 //! Records in files.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use ipam_stores::state_file;
 
 use super::Record;
 use crate::names::{AttachmentHash, NetworkHash};
@@ -242,9 +244,7 @@ impl Records {
 fn write(path: &Path, tag: Tag, record: &Record) -> Result<(), RecordError> {
     let temporary = path.with_file_name(format!("{TEMPORARY}{}", tag.attachment));
     let write = || {
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = state_file().write(true).create(true).truncate(true).open(&temporary)?;
         file.write_all(record.render().as_bytes())?;
         fs::rename(&temporary, path)
     };
@@ -312,8 +312,7 @@ fn lock(
 ) -> Result<Lock, RecordError> {
     let file = File::open(directory).map_err(io_error("open", directory))?;
     let path = directory.join(GATE);
-    let mut options = OpenOptions::new();
-    let gate = options.append(true).create(true).mode(0o600).open(&path);
+    let gate = state_file().append(true).create(true).open(&path);
     let gate = gate.map_err(io_error("open", &path))?;
     wait_for(directory, &gate, try_lock, deadline)?;
     wait_for(directory, &file, try_lock, deadline)?;

@@ -6,16 +6,15 @@ the blocks are held is known to a database, so the file names the one that gives
 each would give out the same addresses. It has a lock of its own, taken after the database's.
 */
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ipam_pool::node::NodeState;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, StoreError};
-use crate::files::{make_dir, replace_durably};
+use crate::files::{make_dir, replace_durably, state_file};
 use crate::lock::Lock;
 use crate::sqlite::Database;
 
@@ -122,10 +121,7 @@ pub(super) fn visible(text: &str) -> String {
 
 fn lock(dir: &Path, database: &Database, make: bool) -> Result<Option<Lock>, StoreError> {
     let path = dir.join(format!("{NAME}-lock"));
-    let open = || {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
-    };
+    let open = || state_file().read(true).write(true).create(true).truncate(false).open(&path);
     let file = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
