@@ -5,11 +5,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .ONESHELL:
-.PHONY: help build deps fmt lint test test-long bench bench-pool bench-agent bench-scale bench-vpp demo demo-pool demo-kubenet demo-vpp demo-calico demo-shared demo-multus demo-blocks fuzz install clean
+.PHONY: help build deps fmt lint test test-long bench bench-pool bench-agent bench-scale bench-vpp demo demo-pool demo-kubenet demo-vpp demo-calico demo-shared demo-multus demo-blocks fuzz install multi release deb image clean
 
 CARGO ?= cargo
 DESTDIR ?=
+PREFIX ?= /usr/local
 BINDIR ?= /opt/cni/bin
+# Where packages are put.
+DIST ?= target/dist
+PACKAGING := plugins/plat-cni/packaging
 # For all fuzz targets together.
 FUZZ_SECONDS ?= 90
 # The tests try the same inputs in each run of the same code: a number of them, from one seed, nothing
@@ -40,7 +44,7 @@ STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-f
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
 DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
 TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
-	nftables iptables strace e2fsprogs etcd-server etcd-client openssl
+	nftables iptables strace xz-utils e2fsprogs etcd-server etcd-client openssl
 
 # A binary that is running cannot be written to, but its name can be given to another file.
 # $(call put,FROM,TO)
@@ -80,6 +84,11 @@ build: ## Builds static release binaries into target/release
 		$(call put,$(BUILD_DIR)/$(HOST)/release/$$name,target/release/$$name)
 	done
 
+# All programs in one file. Its dependencies are theirs, so that nothing is compiled again but the last step.
+multi: build ## Builds plat-cni, all programs in one file, for images
+	@$(STATIC) $(CARGO) build --release --target $(HOST) --package=plat-multi
+	$(call put,$(BUILD_DIR)/$(HOST)/release/plat-cni,target/release/plat-cni)
+
 deps: ## Installs what the tests need (Debian, as root; else says what is missing)
 	@tests/scripts/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
@@ -90,10 +99,10 @@ lint: ## Looks at formatting, clippy's lints and, where they are there, shellche
 	@echo 'Linting'
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	if [[ -n $$(type -P shellcheck) ]]; then shellcheck tests/scripts/*.sh .ci/run; fi
+	if [[ -n $$(type -P shellcheck) ]]; then shellcheck -x tests/scripts/*.sh $(PACKAGING)/*.sh $(PACKAGING)/deb/* .ci/run; fi
 	if [[ -n $$(type -P cargo-deny) ]]; then $(CARGO) deny --offline check bans licenses sources; fi
 
-test: deps lint build ## Everything: lint, build, documentation, fuzzing where nightly Rust is there, tests
+test: deps lint build multi ## Everything: lint, build, documentation, fuzzing where nightly Rust is there, tests
 	@echo 'Documenting'
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 	rm -rf fuzz/target/same
@@ -101,7 +110,7 @@ test: deps lint build ## Everything: lint, build, documentation, fuzzing where n
 	echo 'Testing'
 	$(call run-tests,)
 
-test-long: test ## The same, then what takes minutes
+test-long: test release ## The same, then what takes minutes
 	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_SECONDS=2400
 	# A seed that is said: what it finds is found again with it.
 	seed=$$(date +%s)
@@ -196,16 +205,22 @@ fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and carg
 		printf '  %-12s %s inputs\n' "$$target" "$$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log")"
 	done
 
-install: ## Installs the binaries that were built into DESTDIR/BINDIR (BINDIR=/opt/cni/bin)
-	@for name in $(BINARIES); do
-		[[ -x target/release/$$name ]] || { echo "target/release/$$name is not there: make build"; exit 1; }
-	done
-	install -d '$(DESTDIR)$(BINDIR)'
-	for name in $(BINARIES); do
-		$(call put,target/release/$$name,'$(DESTDIR)$(BINDIR)'/$$name)
-		echo "$(DESTDIR)$(BINDIR)/$$name"
-	done
+install: ## Installs what was built below DESTDIR: plugins into BINDIR (/opt/cni/bin), the rest below PREFIX
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' $(PACKAGING)/stage.sh target/release
+
+release: build ## Makes the release archive in DIST (target/dist)
+	@tests/scripts/deps.sh jq xz-utils
+	CARGO='$(CARGO)' $(PACKAGING)/release.sh target/release '$(DIST)'
+
+deb: build ## Makes the Debian package in DIST
+	@tests/scripts/deps.sh jq
+	CARGO='$(CARGO)' $(PACKAGING)/deb.sh target/release '$(DIST)'
+
+image: multi ## Lays out the container image in DIST/image, and builds it as `plat` if podman is there
+	@tests/scripts/deps.sh jq
+	CARGO='$(CARGO)' $(PACKAGING)/image.sh target/release '$(DIST)/image'
+	if [[ -n $$(type -P podman) ]]; then podman build --tag plat '$(DIST)/image'; fi
 
 clean: ## Removes what was built
 	@$(CARGO) clean
-	rm -rf fuzz/target target/release
+	rm -rf fuzz/target target/release '$(DIST)'

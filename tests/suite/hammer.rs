@@ -357,7 +357,9 @@ fn hammer(plan: &Plan) {
 /// Whether a file belongs beside a database, or is the index of a directory.
 fn is_usual(name: &Path) -> bool {
     let usual = ["plat.db", "plat.db-lock", "plat.db-journal", "plat.db-spare"];
-    usual.iter().any(|usual| name == Path::new(usual)) || name.starts_with("index")
+    let within = ["index", "plat.db-calls"];
+    usual.iter().any(|usual| name == Path::new(usual))
+        || within.iter().any(|directory| name.starts_with(directory))
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod etcd_client;
 mod etcd_pool;
 mod examples;
 mod hammer;
+mod install;
 mod kernel;
 mod multus;
 mod node_local;

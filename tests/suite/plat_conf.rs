@@ -43,6 +43,7 @@ fn files(dir: &Path, found: &mut Vec<String>) {
         if path.is_dir() {
             files(&path, found);
         } else if ["etcd-pool-file", "plat-agent", "policy"].iter().any(|name| dir.ends_with(name))
+            || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("agent"))
         {
             // No network configuration, but where etcd is, what the daemon reads, and what is allowed.
         } else if path.extension().is_none_or(|ending| ending != "md") {

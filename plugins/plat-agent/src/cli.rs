@@ -57,6 +57,12 @@ struct Cli {
     json: bool,
 }
 
+/// The definition of the command line, for completions and the manual page.
+#[must_use]
+pub fn definition() -> clap::Command {
+    <Cli as clap::CommandFactory>::command().color(clap::ColorChoice::Never)
+}
+
 /// Why it could not be done: a sentence, and what would be right.
 struct Failure {
     message: String,

@@ -46,4 +46,4 @@ pub mod report;
 pub mod sinks;
 pub mod sources;
 
-pub use cli::main;
+pub use cli::{definition, main};

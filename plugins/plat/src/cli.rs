@@ -120,6 +120,10 @@ enum Commands {
     /// Asks the agent of this node.
     #[command(subcommand)]
     Agent(commands::agent::Agent),
+    /// Puts the CNI plugins where the runtime looks for them.
+    Install(commands::install::Install),
+    /// Takes them away again, and gives back what was there before.
+    Uninstall(commands::uninstall::Uninstall),
     /// Prints the completions for a shell.
     Completions(commands::completions::Completions),
     /// Writes the manual pages.
@@ -148,6 +152,8 @@ impl Commands {
             Self::Node(command) => command,
             Self::Vpp(command) => command,
             Self::Agent(command) => command,
+            Self::Install(command) => command,
+            Self::Uninstall(command) => command,
             Self::Completions(command) => command,
             Self::Man(command) => command,
         }

@@ -13,6 +13,7 @@ mod commands;
 mod configured;
 mod context;
 mod foreign;
+mod install;
 mod lint;
 mod living;
 mod netconf;

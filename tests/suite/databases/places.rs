@@ -401,7 +401,7 @@ fn another_mount_namespace() {
     let scratch = Scratch::new("db-root");
     let namespace = MountNamespace::new();
     let site = site_in(&namespace, Plugin::NodeLocal, &scratch);
-    namespace.mount_tmpfs(site.run(), "size=1m");
+    namespace.mount_tmpfs(site.run(), "size=1m,mode=0700");
     site.call("ADD", "inside").run().ok();
     // The same path outside.
     let outside = site.clone().with_binary(support::binary("node-local"));

@@ -357,11 +357,11 @@ fn one_configuration_is_the_whole_of_a_cluster() {
         members[0].has_routes_to(2) && members[1].has_routes_to(1)
     });
     let [one, two] = &mut members;
-    wait_until("all is well", || one.get("/readyz").starts_with("HTTP/1.1 200"));
+    wait_until("all is well", || one.get("/readyz").starts_with("HTTP/1.0 200"));
 
     // VPP ends, which is told, and comes back with nothing.
     one.vpp.kill();
-    wait_until("it is told", || one.get("/readyz").starts_with("HTTP/1.1 503"));
+    wait_until("it is told", || one.get("/readyz").starts_with("HTTP/1.0 503"));
     wait_until("it is told", || one.status()["vpps"][0]["state"] == "away");
     one.vpp.start_again();
     one.says("2 attachments, 2 put back");
@@ -372,13 +372,13 @@ fn one_configuration_is_the_whole_of_a_cluster() {
     }
     let checked = one.node.run(&["/run/plugins/plat", "vpp", "check"]);
     assert_eq!(checked.exit, Some(0), "{}{}", checked.stdout, checked.stderr);
-    wait_until("all is well again", || one.get("/readyz").starts_with("HTTP/1.1 200"));
+    wait_until("all is well again", || one.get("/readyz").starts_with("HTTP/1.0 200"));
     let status = one.status();
     let counts = &status["vpps"][0]["counts"];
     assert_eq!((&counts["restarts"], &counts["putBack"]), (&1.into(), &2.into()), "{status}");
     assert_eq!(status["vpps"][0]["last"]["putBack"], 2, "{status}");
     let metrics = one.get("/metrics");
-    let line = "\nplat_agent_vpp_pods_put_back_total{socket=\"/run/vpp/api.sock\"} 2\n";
+    let line = "\nplat_vpp_pods_put_back_total{socket=\"/run/vpp/api.sock\"} 2\n";
     assert!(metrics.contains(line), "{metrics}");
 
     // The second node is given up: nobody is sent there any more.

@@ -61,9 +61,18 @@ fn routes_are_in_vpp_and_come_back() {
             "resync": "1s",
         },
     }));
+    // To look changes nothing in VPP, nor does it to remove what is not there.
+    let sources = || vpp.look(|state| state.sources.len());
+    let before = sources();
+    for arguments in [&["--dry-run"][..], &["--cleanup"]] {
+        let (_, said) = node.agent(arguments);
+        assert!(said.contains("kept"), "{said}");
+        assert_eq!(sources(), before, "{arguments:?}: {said}");
+    }
     let (exit, said) = node.agent(&["--once"]);
     assert_eq!(exit, Some(0), "{said}");
     assert!(said.contains("4 added, 0 removed, 0 kept"), "{said}");
+    assert_eq!(sources(), before + 1);
     assert_eq!(vpp.complaints(), [""; 0]);
     let (exit, said) = node.agent(&["--once"]);
     assert_eq!(exit, Some(0), "{said}");

@@ -23,5 +23,5 @@ pub use delegate::{Delegate, PATIENCE, ipam_type};
 pub use environment::{Command, Environment};
 pub use error::{Code, Error};
 pub use result::{Answer, Dns, FullResult, Interface, InterfaceIp, IpConfig, IpamResult, Route};
-pub use run::{About, Added, Call, Plugin, run};
+pub use run::{About, Added, Call, MARK, Plugin, run};
 pub use version::{SUPPORTED, SpecVersion};

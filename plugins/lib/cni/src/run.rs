@@ -21,6 +21,9 @@ const GC_STDIN_LIMIT: u64 = 16 * 1024 * 1024;
 /// How long VERSION waits for an input that it can do without.
 const VERSION_WAIT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
+/// What every plugin of Plat says of itself, and has in its file: other projects have plugins of the same names.
+pub const MARK: &str = "Plat, https://github.com/plat-cni/plat";
+
 /// Who the plugin is.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
@@ -189,7 +192,7 @@ fn answer(
 fn introduce(about: About) {
     let _ = writeln!(
         io::stderr(),
-        "CNI {} plugin v{}\nCNI protocol versions supported: {}",
+        "CNI {} plugin v{} ({MARK})\nCNI protocol versions supported: {}",
         about.name,
         about.version,
         SUPPORTED.join(", ")

@@ -36,7 +36,8 @@ pub(super) struct VppRoutes {
     spec: VppSink,
     run_dir: PathBuf,
     client: Option<Client>,
-    source: u8,
+    /// The source, once it is there: looking makes none.
+    source: Option<u8>,
     /// Whether it was reached since it was looked at last.
     was_there: bool,
 }
@@ -45,10 +46,10 @@ impl VppRoutes {
     pub(super) fn new(spec: VppSink, run_dir: &Path) -> Self {
         // The directory in which the plugin locks a VPP.
         let run_dir = run_dir.join("vpp");
-        Self { spec, run_dir, client: None, source: 0, was_there: false }
+        Self { spec, run_dir, client: None, source: None, was_there: false }
     }
 
-    /// The connection with a source; both are made if they are not there.
+    /// The connection, made if it is not there.
     fn client(&mut self) -> Result<&mut Client, String> {
         let client = match self.client.take() {
             Some(client) if client.is_connected() => client,
@@ -56,15 +57,25 @@ impl VppRoutes {
                 let options = Options { timeout: TIMEOUT, ..Options::new(SOURCE) };
                 let mut client = Client::connect(&self.spec.socket, &options)
                     .map_err(|error| error.to_string())?;
-                let lock = self.alone()?;
-                self.source =
-                    client.fib_source(SOURCE, PRIORITY).map_err(|error| error.to_string())?;
-                drop(lock);
+                self.source = client.find_fib_source(SOURCE).map_err(|error| error.to_string())?;
                 client
             }
         };
         self.was_there = true;
         Ok(self.client.insert(client))
+    }
+
+    /// The source, made if it is not there.
+    fn source(&mut self) -> Result<u8, String> {
+        self.client()?;
+        if let Some(source) = self.source {
+            return Ok(source);
+        }
+        let lock = self.alone()?;
+        let source = self.client()?.fib_source(SOURCE, PRIORITY).map_err(|error| error.to_string());
+        drop(lock);
+        self.source = source.as_ref().ok().copied();
+        source
     }
 
     /// Takes the lock of whoever makes sources: the plugin's calls do, and replays.
@@ -133,7 +144,7 @@ impl Sink for VppRoutes {
         };
         let source = self.source;
         let present = routes.iter().filter_map(|route| {
-            let ours = route.src == source;
+            let ours = Some(route.src) == source;
             let way = if ours { way_of(route) } else { None };
             Some(Present { prefix: net_of(route.prefix)?, way, ours, shown: shown(route) })
         });
@@ -146,8 +157,7 @@ impl Sink for VppRoutes {
 
     fn apply(&mut self, changes: &[Change]) -> Result<Vec<Option<String>>, String> {
         let (table, mut results) = (self.spec.table, vec![None; changes.len()]);
-        self.client()?;
-        let source = self.source;
+        let source = self.source()?;
         let mut requests = Vec::with_capacity(changes.len());
         for change in changes {
             let prefix = prefix_of(change.prefix())?;

@@ -17,6 +17,16 @@ pub(crate) struct Completions {
     /// The shell.
     #[arg(value_name = "SHELL", ignore_case = true)]
     shell: Known,
+    /// The program that they are for.
+    #[arg(long, value_name = "NAME", default_value = "plat")]
+    program: Program,
+}
+
+/// A program of Plat with a command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Program {
+    Plat,
+    PlatAgent,
 }
 
 /// A shell that completions can be made for.
@@ -41,7 +51,11 @@ impl Command for Completions {
         };
         // The generators end the process where they cannot write.
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut definition(), "plat", &mut script);
+        let (mut definition, name) = match self.program {
+            Program::Plat => (definition(), "plat"),
+            Program::PlatAgent => (plat_agent::definition(), "plat-agent"),
+        };
+        clap_complete::generate(shell, &mut definition, name, &mut script);
         out.write_all(&script)?;
         Ok(Exit::Fine)
     }

@@ -46,7 +46,7 @@ impl Command for Man {
     }
 }
 
-/// The pages: one for the program, one for each command, by file name.
+/// The pages: one for the program, one for each command, one for the daemon, by file name.
 fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut definition = definition().disable_help_subcommand(true);
     definition.build();
@@ -59,6 +59,10 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
         page.render(&mut text)?;
         pages.push((page.get_filename(), text));
     }
+    let daemon = Page::new(plat_agent::definition()).manual("Plat").section("8");
+    let mut text = Vec::new();
+    daemon.render(&mut text)?;
+    pages.push((daemon.get_filename(), text));
     pages.sort();
     Ok(pages)
 }
@@ -89,7 +93,8 @@ mod tests {
             let first = about.split(['.', ',', '\'', '-']).next().unwrap();
             assert!(page.unwrap().contains(first), "{name}: {about}");
         });
-        assert_eq!(pages.len(), commands);
+        assert_eq!(pages.len(), commands + 1);
+        assert!(pages.iter().any(|(file, _)| file == "plat-agent.8"));
         assert!(pages.iter().any(|(file, _)| file == "plat-conf-validate.1"));
     }
 }

@@ -31,14 +31,23 @@ impl Client {
     /// As [`Client::call`].
     pub fn fib_source(&mut self, name: &str, priority: u8) -> Result<u8, Error> {
         let text = Text::new(name)?;
-        let sources = self.dump(&msg::FibSourceDump {})?;
-        // The first, should there be two: whoever asks gets the same.
-        let found = sources.into_iter().map(|it| it.src).filter(|source| source.name == name);
-        if let Some(source) = found.min_by_key(|source| source.id) {
-            return Ok(source.id);
+        if let Some(source) = self.find_fib_source(name)? {
+            return Ok(source);
         }
         let src = FibSource { priority, id: 0, name: text };
         Ok(self.call(&msg::FibSourceAdd { src })?.id)
+    }
+
+    /// The FIB source of this name, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::dump`].
+    pub fn find_fib_source(&mut self, name: &str) -> Result<Option<u8>, Error> {
+        let sources = self.dump(&msg::FibSourceDump {})?;
+        // The first, should there be two: whoever asks gets the same.
+        let found = sources.into_iter().map(|it| it.src).filter(|source| source.name == name);
+        Ok(found.map(|source| source.id).min())
     }
 
     /// The routes of a source in a table, 0 for all sources.
