@@ -174,8 +174,10 @@ impl VppProcess {
             return;
         }
         self.strike();
+        // Its first thread may be over while another one still holds its sockets.
         let pid = self.pid;
-        wait_until("VPP is gone", || is_over(pid));
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        wait_until("VPP is gone", || is_over(pid) && threads() <= 1);
         self.parent = None;
     }
 
