@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .ONESHELL:
-.PHONY: help build deps fmt lint test test-long bench bench-pool bench-agent bench-scale bench-vpp demo demo-pool demo-kubenet demo-vpp demo-calico demo-shared demo-multus demo-blocks fuzz install multi release deb image clean
+.PHONY: help build deps fmt lint test test-long bench bench-ipam bench-pool bench-agent bench-scale bench-vpp demo demo-pool demo-kubenet demo-vpp demo-calico demo-shared demo-multus demo-blocks fuzz deny install multi release deb image clean
 
 CARGO ?= cargo
 DESTDIR ?=
@@ -14,8 +14,8 @@ BINDIR ?= /opt/cni/bin
 # Where packages are put.
 DIST ?= target/dist
 PACKAGING := plugins/plat-cni/packaging
-# For all fuzz targets together.
-FUZZ_SECONDS ?= 90
+# For all fuzz targets together: five minutes for each.
+FUZZ_SECONDS ?= 2400
 # The tests try the same inputs in each run of the same code: a number of them, from one seed, nothing
 # kept from earlier runs. New ones are looked for by `make fuzz` and `make test-long`. Trying a
 # reservation takes milliseconds: it has files.
@@ -24,6 +24,14 @@ FUZZ_LIMITS ?=
 FUZZ_SAME := -seed=1 -runs=100000 reservation:-runs=5000
 # The same for what proptest makes up: a seed, any number.
 PROPTEST_SEED ?= 1
+
+# In the order of the page. A quick run is for looking at it. Options are those of a benchmark: BENCH_OPTIONS=--help.
+BENCHES := ipam pool vpp agent
+BENCH_DIR := target/bench
+BENCH_QUICK ?=
+BENCH_OPTIONS ?= $(if $(BENCH_QUICK),--quick)
+# A reference other than Debian's host-local.
+BENCH_REFERENCE ?=
 
 BINARIES := host-local node-local etcd-pool vpp chain plat-agent plat
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
@@ -42,6 +50,7 @@ STATIC := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(HOST)')_RUSTFLAGS='-C target-f
 
 # plat speaks CRI, etcd-pool etcd: their messages are compiled from their descriptions.
 BUILD_PACKAGES := gcc libc6-dev protobuf-compiler libprotobuf-dev
+BENCH_PACKAGES := containernetworking-plugins iproute2 util-linux strace etcd-server
 DEMO_PACKAGES := containernetworking-plugins iproute2 iputils-ping jq util-linux
 TEST_PACKAGES := $(DEMO_PACKAGES) podman containerd runc crun conmon busybox-static conntrack \
 	nftables iptables strace xz-utils e2fsprogs etcd-server etcd-client openssl
@@ -62,6 +71,11 @@ printf '\nSkipped: %s\n' "$$(grep -c . <<<"$$skipped" || true)"
 [[ $$status == 0 ]] || tests/scripts/failures.sh $(TEST_LOG)
 exit $$status
 endef
+
+# A program of this repository for developers, linked as the plugins are: a process of it is what a plugin's is compared with.
+RUN = $(STATIC) $(CARGO) run --profile bench --target $(HOST)
+# $(call run-bench,NAME), and options
+run-bench = $(RUN) --package plat-tests --bin bench-$(1) --
 
 # Builds, and runs the script of the target's name. $(call run-demo,FURTHER-PACKAGES)
 define run-demo
@@ -91,6 +105,7 @@ multi: build ## Builds plat-cni, all programs in one file, for images
 
 deps: ## Installs what the tests need (Debian, as root; else says what is missing)
 	@tests/scripts/deps.sh $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	tests/scripts/promtool.sh target/tools
 
 fmt: ## Formats the sources
 	$(CARGO) fmt --all
@@ -99,7 +114,7 @@ lint: ## Looks at formatting, clippy's lints and, where they are there, shellche
 	@echo 'Linting'
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	if [[ -n $$(type -P shellcheck) ]]; then shellcheck -x tests/scripts/*.sh $(PACKAGING)/*.sh $(PACKAGING)/deb/* .ci/run; fi
+	if [[ -n $$(type -P shellcheck) ]]; then shellcheck -x tests/scripts/*.sh conf-examples/monitoring/*.sh $(PACKAGING)/*.sh $(PACKAGING)/deb/* .ci/run; fi
 	if [[ -n $$(type -P cargo-deny) ]]; then $(CARGO) deny --offline check bans licenses sources; fi
 
 test: deps lint build multi ## Everything: lint, build, documentation, fuzzing where nightly Rust is there, tests
@@ -110,8 +125,8 @@ test: deps lint build multi ## Everything: lint, build, documentation, fuzzing w
 	echo 'Testing'
 	$(call run-tests,)
 
-test-long: test release ## The same, then what takes minutes
-	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1 FUZZ_SECONDS=2400
+test-long: test deny release ## The same, then what takes minutes
+	@$(MAKE) --no-print-directory fuzz FUZZ_OPTIONAL=1
 	# A seed that is said: what it finds is found again with it.
 	seed=$$(date +%s)
 	echo "Testing with other inputs: PROPTEST_SEED=$$seed"
@@ -120,25 +135,41 @@ test-long: test release ## The same, then what takes minutes
 	echo 'Testing what takes minutes'
 	$(call run-tests,-- --ignored)
 
-bench: build ## Measures the plugins beside the reference
-	@$(CARGO) bench --package plat-tests --bench ipam
+bench: build ## Measures everything beside the reference and writes docs/benchmarks.md (as root; BENCH_QUICK=1: two minutes)
+	@tests/scripts/deps.sh $(BENCH_PACKAGES)
+	rm -rf $(BENCH_DIR)
+	for name in $(BENCHES); do
+		if [[ $$name == @(agent|vpp) && $$(id -u) != 0 ]]; then
+			echo "bench-$$name needs root: it is left out"
+			continue
+		fi
+		options=($(BENCH_OPTIONS) --json $(BENCH_DIR)/$$name.json)
+		if [[ $$name == ipam && -n '$(BENCH_REFERENCE)' ]]; then options+=(--reference '$(BENCH_REFERENCE)'); fi
+		$(call run-bench,$$name) "$${options[@]}"
+	done
+	$(RUN) --package bench-report --bin bench-page -- --command '$(strip make bench $(if $(BENCH_QUICK),BENCH_QUICK=1))' \
+		$(BENCHES:%=$(BENCH_DIR)/%.json)
 
-# Linked as the plugins are: a process of these programs is what a plugin's is compared with.
+bench-ipam: build ## Measures host-local and node-local beside the reference (BENCH_OPTIONS=--help)
+	@tests/scripts/deps.sh containernetworking-plugins strace
+	$(call run-bench,ipam) $(BENCH_OPTIONS)
+
 bench-pool: build ## Measures etcd-pool beside node-local and beside a bare transaction of etcd
-	@tests/scripts/deps.sh etcd-server
-	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench pool
+	@tests/scripts/deps.sh etcd-server strace
+	$(call run-bench,pool) $(BENCH_OPTIONS)
 
 bench-scale: ## Simulates 5,000 nodes of 110 pods on one etcd: some minutes
 	@tests/scripts/deps.sh $(BUILD_PACKAGES) etcd-server
-	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench scale
+	$(call run-bench,scale) $(BENCH_OPTIONS)
 
 # With VPP_API_SOCK on that VPP, else on one in miniature.
 bench-vpp: build ## Measures vpp beside the bare requests to VPP and the kernel (as root)
-	@$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench vpp
+	@tests/scripts/deps.sh iproute2 util-linux strace
+	$(call run-bench,vpp) $(BENCH_OPTIONS)
 
 bench-agent: build ## Measures plat-agent: 5,000 routes, changes among them, memory (as root)
-	@tests/scripts/deps.sh etcd-server
-	$(STATIC) $(CARGO) bench --target $(HOST) --package plat-tests --bench agent
+	@tests/scripts/deps.sh etcd-server iproute2 util-linux
+	$(call run-bench,agent) $(BENCH_OPTIONS)
 
 demo: ## Two nodes, four pods, one configuration: shows it all and removes it again (as root)
 	@tests/scripts/deps.sh $(DEMO_PACKAGES)
@@ -205,6 +236,13 @@ fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and carg
 		printf '  %-12s %s inputs\n' "$$target" "$$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log")"
 	done
 
+# In `make test` a test keeps the same rules by itself: the tool takes longer to compile than all of Plat.
+deny: ## Holds licences, sources and duplicates of the dependencies against deny.toml, with cargo-deny
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then
+		$(CARGO) install cargo-deny --locked
+	fi
+	$(CARGO) deny --offline check bans licenses sources
+
 install: ## Installs what was built below DESTDIR: plugins into BINDIR (/opt/cni/bin), the rest below PREFIX
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' $(PACKAGING)/stage.sh target/release
 
@@ -223,4 +261,4 @@ image: multi ## Lays out the container image in DIST/image, and builds it as `pl
 
 clean: ## Removes what was built
 	@$(CARGO) clean
-	rm -rf fuzz/target target/release '$(DIST)'
+	rm -rf fuzz/target target/release target/tools '$(DIST)'

@@ -119,7 +119,6 @@ impl From<Addr> for IpAddr {
     fn from(addr: Addr) -> Self {
         match addr.family {
             // The constructors keep IPv4 numbers within 32 bits.
-            #[allow(clippy::cast_possible_truncation)]
             Family::V4 => Self::V4(Ipv4Addr::from(addr.number as u32)),
             Family::V6 => Self::V6(Ipv6Addr::from(addr.number)),
         }
@@ -247,7 +246,7 @@ impl Cidr {
 
     /// The IPv4 network that an IPv4-mapped one means; others as they are. `None` if its prefix covers more
     /// than IPv4.
-    pub const fn unmapped(self) -> Option<Self> {
+    pub(crate) const fn unmapped(self) -> Option<Self> {
         if !self.mapped {
             return Some(self);
         }

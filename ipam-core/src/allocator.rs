@@ -72,6 +72,17 @@ pub struct Resting {
     pub soonest: Duration,
 }
 
+impl Resting {
+    /// Of so many addresses, each with how much longer it rests.
+    pub fn of(rests: impl IntoIterator<Item = Duration>) -> Option<Self> {
+        let one = |soonest| Self { count: 1, soonest };
+        rests
+            .into_iter()
+            .map(one)
+            .reduce(|all, one| Self { count: all.count + 1, soonest: all.soonest.min(one.soonest) })
+    }
+}
+
 /// One address of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -100,11 +111,20 @@ pub trait View {
     /// If the store cannot be read.
     fn occupancy(&mut self, addr: Addr) -> Result<Occupancy, Self::Error>;
 
-    /// The lowest address of the interval that is free.
+    /// The lowest address of the interval that is free: looked for one by one, where the store knows no better.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Self::Error>;
+    fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Self::Error> {
+        let mut candidate = Some(interval.first());
+        while let Some(addr) = candidate {
+            if self.occupancy(addr)? == Occupancy::Free {
+                return Ok(Some(addr));
+            }
+            candidate = addr.next().filter(|next| interval.contains(*next));
+        }
+        Ok(None)
+    }
 
     /// The last address handed out from the set at this position.
     ///
@@ -402,7 +422,7 @@ fn choose<V: View>(
         return Ok(addr);
     }
     for addr in own {
-        let may = set.range_of(addr).is_some_and(|range| range.may_hand_out(addr));
+        let may = set.may_hand_out(addr);
         if may && view.occupancy(addr).map_err(Undecided::View)? != Occupancy::Held {
             return Ok(addr);
         }
@@ -546,12 +566,6 @@ mod tests {
         fn occupancy(&mut self, addr: Addr) -> Result<Occupancy, Infallible> {
             let held = self.records.contains_key(&addr) || self.others.contains(&addr);
             Ok(if held { Occupancy::Held } else { Occupancy::Free })
-        }
-
-        fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Infallible> {
-            Ok((0..interval.count())
-                .map(|i| interval.first().offset(i).unwrap())
-                .find(|addr| self.occupancy(*addr).unwrap() == Occupancy::Free))
         }
 
         fn last_reserved(&mut self, set: usize) -> Result<Option<Addr>, Infallible> {

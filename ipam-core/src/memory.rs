@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::addr::{Addr, Interval};
+use crate::addr::Addr;
 use crate::allocator::{
     self, Choice, Held, Occupancy, Refusal, Request, Resting, Undecided, View, first_exhausted,
 };
@@ -123,19 +123,6 @@ impl View for Seen<'_> {
         Ok(self.rest(addr).map_or(Occupancy::Free, Occupancy::Cooling))
     }
 
-    fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Infallible> {
-        let mut candidate = interval.first();
-        loop {
-            if self.occupancy(candidate)? == Occupancy::Free {
-                return Ok(Some(candidate));
-            }
-            match candidate.next().filter(|next| interval.contains(*next)) {
-                Some(next) => candidate = next,
-                None => return Ok(None),
-            }
-        }
-    }
-
     fn last_reserved(&mut self, set: usize) -> Result<Option<Addr>, Infallible> {
         Ok(self.store.last.get(&set).copied())
     }
@@ -146,14 +133,13 @@ impl View for Seen<'_> {
     }
 
     fn resting(&mut self, set: &RangeSet) -> Result<Option<Resting>, Infallible> {
-        let rests: Vec<Duration> = self
+        let rests = self
             .store
             .freed
             .keys()
-            .filter(|addr| set.range_of(**addr).is_some_and(|range| range.may_hand_out(**addr)))
-            .filter_map(|addr| self.rest(*addr))
-            .collect();
-        Ok(rests.iter().min().map(|soonest| Resting { count: rests.len(), soonest: *soonest }))
+            .filter(|addr| set.may_hand_out(**addr))
+            .filter_map(|addr| self.rest(*addr));
+        Ok(Resting::of(rests))
     }
 }
 

@@ -123,7 +123,7 @@ pub enum RangeError {
 
 impl RangeError {
     /// The key of the range that is to blame, and what would be right.
-    pub const fn blame(&self) -> (&'static str, &'static str) {
+    pub(crate) const fn blame(&self) -> (&'static str, &'static str) {
         match self {
             Self::NoSubnet => ("subnet", "every range needs a subnet such as 10.1.2.0/24"),
             Self::TooSmall(_) => (
@@ -270,7 +270,7 @@ impl Range {
     }
 
     /// What is excluded from every range of the configuration.
-    pub fn excludes_everywhere(&self) -> &[Exclude] {
+    pub(crate) fn excludes_everywhere(&self) -> &[Exclude] {
         &self.exclude_everywhere
     }
 
@@ -334,6 +334,11 @@ impl RangeSet {
         self.ranges.iter().find(|range| range.interval.contains(addr))
     }
 
+    /// Whether the address may be handed out, if it is free.
+    pub fn may_hand_out(&self, addr: Addr) -> bool {
+        self.range_of(addr).is_some_and(|range| range.may_hand_out(addr))
+    }
+
     /// The order in which addresses are tried: intervals of usable addresses, from the one after `last`
     /// (the last address handed out; anything outside the set means: from the beginning), upwards
     /// through the ranges and round to `last` itself.
@@ -380,7 +385,7 @@ impl fmt::Display for RangeSet {
 }
 
 /// The first pair of sets (by index) that share an address.
-pub fn overlapping_sets(sets: &[RangeSet]) -> Option<(usize, usize)> {
+pub(crate) fn overlapping_sets(sets: &[RangeSet]) -> Option<(usize, usize)> {
     let flat: Vec<(usize, Interval)> = sets
         .iter()
         .enumerate()

@@ -1,14 +1,6 @@
 /*!
-A large cluster on one etcd: what nodes ask of it, what it keeps of them, and how fast that goes.
-
-```text
-cargo bench -p plat-tests --bench scale -- [options]
-
---nodes N     nodes                                       5000
---pods N      pods on each                                110
---threads N   how many nodes are simulated at a time      16
---quick       a small cluster: to see that it works
-```
+A large cluster on one etcd: what nodes ask of it, what it keeps of them, and how fast that goes. `make bench-scale BENCH_OPTIONS=--help` says
+which options there are.
 
 Each node is real but for its disk and its process: the operations of `ipam_pool` over a ledger in memory, by the
 client that the plugin has. Half of the nodes use a pool of mode `sync`, half one of mode `local`. They register,
@@ -22,6 +14,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bench_report::Outcome;
+use bench_report::options::exit;
+use clap::Parser as _;
 use etcd_pool::client::{self, Connection, Etcd as Client};
 use ipam_core::config::Owner;
 use ipam_core::identity::{Attachment, ContainerId, IfName, Network};
@@ -37,8 +32,6 @@ use ipam_pool::txn::{Compare, Op, Txn};
 use support::InEtcd;
 use support::etcd::{Etcd, Setup};
 
-type Outcome<T> = Result<T, String>;
-
 const SPACE: &str = "default";
 /// So long a call may wait for etcd, with so many others.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,45 +39,49 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ASKERS: usize = 64;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    match Options::parse(&arguments).and_then(|options| scale(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("scale: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("bench-scale", scale(&Options::parse()))
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A large cluster on one etcd.
+#[derive(Clone, Copy, Debug, clap::Parser)]
+#[command(name = "bench-scale")]
 struct Options {
+    /// Nodes
+    #[arg(
+        long,
+        value_parser = at_least_one,
+        default_value = "5000",
+        default_value_if("quick", "true", "40")
+    )]
     nodes: usize,
+    /// Pods on each
+    #[arg(long, value_parser = at_least_one, default_value = "110")]
     pods: usize,
+    /// How many nodes are simulated at a time
+    #[arg(
+        long,
+        value_parser = at_least_one,
+        default_value = "16",
+        default_value_if("quick", "true", "8")
+    )]
     threads: usize,
-    /// Transactions of each asker in the comparison.
+    /// Transactions of each asker in the comparison
+    #[arg(
+        long,
+        value_parser = at_least_one,
+        default_value = "100",
+        default_value_if("quick", "true", "20")
+    )]
     bare: usize,
+    /// A small cluster: to see that it works. Other options prevail.
+    #[arg(long)]
+    quick: bool,
 }
 
-impl Options {
-    fn parse(arguments: &[String]) -> Outcome<Self> {
-        let quick = arguments.iter().any(|a| a == "--quick");
-        let mut options = if quick {
-            Self { nodes: 40, pods: 110, threads: 8, bare: 20 }
-        } else {
-            Self { nodes: 5000, pods: 110, threads: 16, bare: 100 }
-        };
-        let mut arguments = arguments.iter().filter(|a| *a != "--quick");
-        while let Some(name) = arguments.next() {
-            let place = match name.as_str() {
-                "--nodes" => &mut options.nodes,
-                "--pods" => &mut options.pods,
-                "--threads" => &mut options.threads,
-                _ => return Err(format!("unknown option {name}")),
-            };
-            let value = arguments.next().and_then(|text| text.parse().ok()).filter(|n| *n > 0);
-            *place = value.ok_or_else(|| format!("{name} needs a number from 1 on"))?;
-        }
-        Ok(options)
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on is wanted".to_owned()),
+        Ok(number) => Ok(number),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The pages of `docs`: what they say is to be run works as it is written, their links lead somewhere, and no error's code or
 //! text is missing.
 
+mod architecture;
 mod errors;
 mod files;
 mod links;
@@ -170,6 +171,27 @@ fn the_way_to_multus_works_as_it_is_written() {
 }
 
 #[test]
+fn what_is_applied_to_kubernetes_is_looked_at_as_it_is_written() {
+    if can_follow("what_is_applied_to_kubernetes_is_looked_at_as_it_is_written") {
+        follow("docs/how-to/kubernetes.md");
+    }
+}
+
+#[test]
+fn the_network_of_nomad_is_looked_at_as_it_is_written() {
+    if can_follow("the_network_of_nomad_is_looked_at_as_it_is_written") {
+        follow("docs/how-to/nomad.md");
+    }
+}
+
+#[test]
+fn the_network_of_podman_is_looked_at_as_it_is_written() {
+    if can_follow("the_network_of_podman_is_looked_at_as_it_is_written") {
+        follow("docs/how-to/podman.md");
+    }
+}
+
+#[test]
 fn the_way_to_a_pool_works_as_it_is_written() {
     const NAME: &str = "the_way_to_a_pool_works_as_it_is_written";
     if can_follow(NAME) && etcd::available(NAME) {
@@ -204,6 +226,54 @@ fn a_backup_works_as_it_is_written() {
 fn monitors_are_told_what_is_written() {
     if can_follow("monitors_are_told_what_is_written") {
         follow("docs/operations/monitoring.md");
+    }
+}
+
+#[test]
+fn a_full_pool_is_mended_as_it_is_written() {
+    if can_follow("a_full_pool_is_mended_as_it_is_written") {
+        follow("docs/operations/incidents/pool-full.md");
+    }
+}
+
+#[test]
+fn a_full_node_is_mended_as_it_is_written() {
+    const NAME: &str = "a_full_node_is_mended_as_it_is_written";
+    if can_follow(NAME) && etcd::available(NAME) {
+        follow("docs/operations/incidents/node-full.md");
+    }
+}
+
+#[test]
+fn a_leak_is_mended_as_it_is_written() {
+    if can_follow("a_leak_is_mended_as_it_is_written") {
+        follow("docs/operations/incidents/leak.md");
+    }
+}
+
+#[test]
+fn a_lost_database_is_mended_as_it_is_written() {
+    if can_follow("a_lost_database_is_mended_as_it_is_written") {
+        follow("docs/operations/incidents/database-lost.md");
+    }
+}
+
+#[test]
+fn etcd_goes_and_comes_back_as_it_is_written() {
+    const NAME: &str = "etcd_goes_and_comes_back_as_it_is_written";
+    if can_follow(NAME) && etcd::available(NAME) {
+        follow("docs/operations/incidents/etcd-away.md");
+    }
+}
+
+#[test]
+fn etcd_is_restored_as_it_is_written() {
+    const NAME: &str = "etcd_is_restored_as_it_is_written";
+    if can_follow(NAME)
+        && etcd::available(NAME)
+        && skip_unless(NAME, &[(have("etcdctl"), "etcd-client")])
+    {
+        follow("docs/operations/incidents/etcd-restored.md");
     }
 }
 

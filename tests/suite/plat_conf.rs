@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use support::{Scratch, binary, repository};
+use support::{Scratch, binary, documented, repository};
 
 /// What `plat` answered.
 struct Answer {
@@ -33,23 +33,31 @@ fn plat(dir: &Path, args: &[&str]) -> Answer {
         .output()
         .expect("plat can be run");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("plat prints UTF-8");
-    Answer { exit: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    let answer = Answer { exit: status.code(), stdout: text(stdout), stderr: text(stderr) };
+    documented(["plat"].iter().chain(args), &answer.stdout);
+    answer
 }
 
-/// The files of a directory and those below it, but for those of the documentation.
+/// The network configurations of a directory and those below it: lists, definitions of networks, the template.
 fn files(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).expect("a directory of examples") {
         let path = entry.expect("an entry").path();
+        let name = entry_name(&path);
+        let definitions = dir.ends_with("networks") && name != "kustomization.yaml";
         if path.is_dir() {
             files(&path, found);
-        } else if ["etcd-pool-file", "plat-agent", "policy"].iter().any(|name| dir.ends_with(name))
-            || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("agent"))
+        } else if name.ends_with(".conflist")
+            || name == "networks.yaml"
+            || definitions
+            || dir.ends_with("node-local-template")
         {
-            // No network configuration, but where etcd is, what the daemon reads, and what is allowed.
-        } else if path.extension().is_none_or(|ending| ending != "md") {
             found.push(path.to_string_lossy().into_owned());
         }
     }
+}
+
+fn entry_name(path: &Path) -> String {
+    path.file_name().expect("an entry has a name").to_string_lossy().into_owned()
 }
 
 #[test]
@@ -58,7 +66,7 @@ fn every_example_is_valid() {
     let examples = repository().join("conf-examples");
     let mut names = Vec::new();
     files(&examples, &mut names);
-    assert!(names.len() >= 15, "{names:?}");
+    assert!(names.len() >= 30, "{names:?}");
     let templates = examples.join("node-local-template");
     for name in &names {
         let templates = templates.to_str().expect("UTF-8");

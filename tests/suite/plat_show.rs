@@ -8,28 +8,14 @@ come from a network configuration, as on a node that the reference has served so
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use serde_json::{Value, json};
-use support::{Call, NetworkDir, Scratch, binary};
+use serde_json::json;
+use support::{Answer, Call, NetworkDir, Scratch, binary};
 
 /// A root directory with one network, `pods`, of which so many addresses are held.
 struct System {
     scratch: Scratch,
-}
-
-/// What a command answered.
-struct Answer {
-    exit: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Answer {
-    fn document(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {} {}", self.stdout, self.stderr))
-    }
 }
 
 impl System {
@@ -53,19 +39,14 @@ impl System {
     }
 
     fn plat(&self, arguments: &[&str]) -> Answer {
-        let Output { status, stdout, stderr } = Command::new(binary("plat"))
-            .arg("--root")
-            .arg(self.scratch.path())
-            .args(arguments)
-            .env_remove("PLAT_STATE_DIR")
-            .env_remove("PLAT_RUN_DIR")
-            .output()
-            .expect("plat can be started");
-        Answer {
-            exit: status.code(),
-            stdout: String::from_utf8(stdout).expect("plat prints UTF-8"),
-            stderr: String::from_utf8(stderr).expect("plat prints UTF-8"),
-        }
+        Answer::of(
+            Command::new(binary("plat"))
+                .arg("--root")
+                .arg(self.scratch.path())
+                .args(arguments)
+                .env_remove("PLAT_STATE_DIR")
+                .env_remove("PLAT_RUN_DIR"),
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
+use support::schema::{Others, fits};
 use support::{Call, Scratch, binary, repository};
 
 /// What `plat conf keys` prints.
@@ -173,61 +174,6 @@ fn other_keys_are_told_where_it_is_said() {
     }
 }
 
-/// Whether a value is what a schema describes; else where it is not. Only what the schemas here are made of is
-/// understood.
-fn fits(value: &Value, schema: &Value, root: &Value, place: &str) -> Result<(), String> {
-    if let Some(name) = schema["$ref"].as_str() {
-        let name = name.strip_prefix("#/$defs/").expect("a definition");
-        return fits(value, &root["$defs"][name], root, place);
-    }
-    if let Some(any) = schema["anyOf"].as_array() {
-        let all: Vec<_> = any.iter().map(|one| fits(value, one, root, place)).collect();
-        return if all.iter().any(Result::is_ok) { Ok(()) } else { Err(format!("{all:?}")) };
-    }
-    if let Some(words) = schema["enum"].as_array() {
-        return if words.contains(value) { Ok(()) } else { Err(format!("{place}: {value}")) };
-    }
-    let right = match schema["type"].as_str() {
-        None => true,
-        Some("string") => value.is_string(),
-        Some("boolean") => value.is_boolean(),
-        Some("integer") => value.as_u64().is_some_and(|number| {
-            let [least, most] = ["minimum", "maximum"].map(|key| schema[key].as_u64());
-            least.is_some_and(|least| least <= number) && most.is_some_and(|most| number <= most)
-        }),
-        Some("array") => match value.as_array() {
-            None => false,
-            Some(list) => {
-                for (position, element) in list.iter().enumerate() {
-                    fits(element, &schema["items"], root, &format!("{place}[{position}]"))?;
-                }
-                true
-            }
-        },
-        Some("object") => match value.as_object() {
-            None => false,
-            Some(object) => {
-                for (key, value) in object {
-                    let place = format!("{place}.{key}");
-                    match (&schema["properties"][key], &schema["additionalProperties"]) {
-                        (Value::Null, Value::Object(other)) => {
-                            fits(value, &Value::Object(other.clone()), root, &place)?;
-                        }
-                        (Value::Null, Value::Bool(false)) => {
-                            return Err(format!("{place}: unknown"));
-                        }
-                        (Value::Null, _) => {}
-                        (known, _) => fits(value, known, root, &place)?,
-                    }
-                }
-                true
-            }
-        },
-        Some(other) => panic!("{place}: {other}"),
-    };
-    if right { Ok(()) } else { Err(format!("{place}: {value} for {schema}")) }
-}
-
 /// Every object of a document that is one of the described configurations.
 fn configurations<'a>(value: &'a Value, found: &mut Vec<(&'static str, &'a Value)>) {
     match value {
@@ -272,10 +218,13 @@ fn the_examples_are_as_described() {
         if document.get("routes").is_some_and(|routes| routes.get("sinks").is_some()) {
             found.push(("plat-agent", &document));
         }
+        if path.ends_with("policy/policy.json") {
+            found.push(("policy", &document));
+        }
         for (name, value) in found {
             seen.insert(name);
             let schema = &all[name];
-            if let Err(wrong) = fits(value, schema, schema, name) {
+            if let Err(wrong) = fits(value, schema, Others::AsSaid) {
                 panic!("{}: {wrong}", path.display());
             }
         }
@@ -294,8 +243,10 @@ fn what_is_wrong_is_not_as_described() {
         ("etcd", json!({"endpoints": [], "password": "x"})),
         ("plat-agent", json!({"routes": {"sources": [{"type": "rumours"}]}})),
         ("vpp", json!({"type": "vpp", "tap": {"queues": 65}})),
+        ("policy", json!({"networks": "pods"})),
+        ("policy", json!({"network": ["pods"]})),
     ] {
         let schema = &all[name];
-        assert!(fits(&wrong, schema, schema, name).is_err(), "{wrong}");
+        assert!(fits(&wrong, schema, Others::AsSaid).is_err(), "{wrong}");
     }
 }

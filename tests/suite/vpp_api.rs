@@ -13,6 +13,7 @@ use vpp_api::{Client, Error, IfIndex, Mac, Options, Prefix, Retval};
 
 mod events;
 mod failures;
+mod leave;
 mod messages;
 mod pipelining;
 mod quirks;

@@ -7,10 +7,12 @@ configuration on standard input. State goes to a scratch place that a test owns
 (`PLAT_STATE_DIR`, `PLAT_RUN_DIR`), so that a test leaves nothing behind.
 */
 
+mod answer;
 mod call;
 mod case;
 pub mod cluster_node;
 mod container_image;
+mod documents;
 pub mod etcd;
 mod history;
 mod holdings;
@@ -26,10 +28,11 @@ mod pool_node;
 mod process;
 mod program;
 mod random;
-pub mod report;
+pub mod schema;
 mod scratch;
 mod site;
 mod skip;
+mod small_disk;
 mod snapshot;
 mod timing;
 pub mod traffic;
@@ -40,10 +43,12 @@ mod vpp_process;
 mod wait;
 mod workbench;
 
+pub use answer::Answer;
 pub use call::{Call, Outcome, binary, reference, repository};
 pub use case::{Case, Failure, Runner};
 pub use cluster_node::ClusterNode;
 pub use container_image::{make_image, make_root};
+pub use documents::documented;
 pub use history::{History, Holding};
 pub use holdings::Holdings;
 pub use in_etcd::InEtcd;
@@ -57,13 +62,14 @@ pub use pool_node::PoolNode;
 pub use process::{
     Orphan, Owned, Stopped, Stopper, child_of, children_of, has_open, is_over, parent_of,
 };
-pub use program::{install_copy, install_script, program};
+pub use program::{install_copy, install_script, install_unprivileged, program};
 pub use random::Random;
 pub use scratch::Scratch;
 pub use site::{Plugin, Site, Store};
 pub use skip::{have, is_root, skip_unless};
+pub use small_disk::{Shortage, SmallDisk};
 pub use snapshot::Snapshot;
-pub use timing::{Summary, Timed, TimedCall, time_of_children};
+pub use timing::{Timed, TimedCall, time_of_children};
 pub use vpp_node::{VppNode, VppPod};
 pub use vpp_pair::{PairPod, VppPair, VppPairNode};
 pub use vpp_process::{VppProcess, VppProgram};

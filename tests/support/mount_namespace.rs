@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::program::{install_script, program};
+use crate::{have, is_root, skip_unless};
 
 /// A mount namespace of a test's own, held by a process that sleeps in it. With the process, the
 /// namespace and all that is mounted in it goes away: when this is dropped, and also when the test
@@ -16,6 +17,12 @@ pub struct MountNamespace {
 }
 
 impl MountNamespace {
+    /// Whether there can be one; if not, the test says that it is skipped.
+    pub fn can_be_made(test: &str) -> bool {
+        let tools = have("unshare") && have("nsenter") && have("mount");
+        skip_unless(test, &[(is_root(), "root"), (tools, "unshare, nsenter and mount")])
+    }
+
     /// A copy of the present mounts, from which nothing propagates back. Needs root.
     pub fn new() -> Self {
         let mut holder = Command::new(program("unshare"))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::program::{install_copy, program};
-use crate::{Holdings, Outcome, wait_until};
+use crate::{Holdings, Outcome, documented, wait_until};
 
 /// Where a node keeps the plugins that were installed on it.
 const PLUGINS: &str = "/run/plugins";
@@ -212,11 +212,14 @@ pub fn finish(command: &mut Command, stdin: &[u8]) -> Outcome {
         status = child.try_wait().expect("a child can be waited for");
         status.is_some()
     });
+    let took = start.elapsed();
+    let stdout = out.join().expect("reader thread");
+    documented([command.get_program()].into_iter().chain(command.get_args()), &stdout);
     Outcome {
         exit: status.and_then(|status| status.code()),
-        stdout: out.join().expect("reader thread"),
+        stdout,
         stderr: err.join().expect("reader thread"),
-        took: start.elapsed(),
+        took,
     }
 }
 

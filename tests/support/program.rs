@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::Scratch;
+
 /// Where a program is: on `PATH`, else in one of the system's directories, which an unprivileged
 /// user's `PATH` may lack.
 pub fn program(name: &str) -> PathBuf {
@@ -37,6 +39,17 @@ pub fn install_script(script: &Path, command: &[&OsStr], binary: &Path) -> PathB
 pub fn install_copy(binary: &Path, copy: &Path) -> PathBuf {
     install(binary, b"", copy);
     copy.to_path_buf()
+}
+
+/// The same as a program of user and group 65534, of which root's right to everything is taken: modes count then.
+/// Needs root and setpriv.
+pub fn install_unprivileged(binary: &Path, scratch: &Scratch) -> PathBuf {
+    // The built binary may lie where only its owner may look.
+    let copy = install_copy(binary, &scratch.join("bin/plugin"));
+    let setpriv = program("setpriv");
+    let options = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"].map(OsStr::new);
+    let command: Vec<&OsStr> = std::iter::once(setpriv.as_os_str()).chain(options).collect();
+    install_script(&scratch.join("bin/unprivileged"), &command, &copy)
 }
 
 /// Another process writes the file: had this one a descriptor open for writing, a child that another

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{Call, Holdings, NetworkDir, binary};
+use crate::{Call, Holdings, MountNamespace, NetworkDir, Scratch, binary};
 
 /// The IPAM plugins whose ranges this node knows by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,13 @@ impl Site {
     pub fn with_binary(mut self, binary: PathBuf) -> Self {
         self.binary = binary;
         self
+    }
+
+    /// The same with the plugin in a mount namespace; what starts it there is put into `scratch`.
+    #[must_use]
+    pub fn inside(self, namespace: &MountNamespace, scratch: &Scratch) -> Self {
+        let wrapper = namespace.wrapper(&self.binary, &scratch.join("bin/plugin"));
+        self.with_binary(wrapper)
     }
 
     /// The same with another store.

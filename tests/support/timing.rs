@@ -134,31 +134,3 @@ pub fn time_of_children() -> Option<Duration> {
         .ok()?;
     Some(Duration::from_millis(ticks * 10))
 }
-
-/// What many measurements of one thing come to.
-#[derive(Clone, Copy, Debug)]
-pub struct Summary {
-    /// How many there were.
-    pub count: usize,
-    /// The middle one.
-    pub median: Duration,
-    /// What 95 in 100 do not exceed.
-    pub p95: Duration,
-    /// The least.
-    pub min: Duration,
-}
-
-impl Summary {
-    /// Of at least one measurement.
-    pub fn of(mut measured: Vec<Duration>) -> Option<Self> {
-        measured.sort_unstable();
-        let count = measured.len();
-        let at = |n: usize| measured.get(n.min(count.checked_sub(1)?)).copied();
-        Some(Self {
-            count,
-            median: at(count / 2)?,
-            p95: at((count * 95).div_ceil(100).saturating_sub(1))?,
-            min: at(0)?,
-        })
-    }
-}

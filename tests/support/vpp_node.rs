@@ -8,6 +8,8 @@ each has a network and addresses of its own. `VPP_RESTART` is a command that res
 that run on the miniature alone.
 */
 
+mod replay;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -232,7 +232,7 @@ impl Keys {
     }
 
     /// Every index in use.
-    pub fn all_indexes(&self) -> KeyRange {
+    pub(crate) fn all_indexes(&self) -> KeyRange {
         below(self.key(format_args!("ni/")))
     }
 
@@ -242,7 +242,7 @@ impl Keys {
     }
 
     /// Every agent that runs.
-    pub fn all_live(&self) -> KeyRange {
+    pub(crate) fn all_live(&self) -> KeyRange {
         below(self.key(format_args!("l/")))
     }
 
@@ -252,7 +252,7 @@ impl Keys {
     }
 
     /// Every removed node.
-    pub fn all_tombstones(&self) -> KeyRange {
+    pub(crate) fn all_tombstones(&self) -> KeyRange {
         below(self.key(format_args!("t/")))
     }
 

@@ -15,10 +15,10 @@ use crate::node::Block;
 use crate::record::{Mode, Rest};
 
 /// For how long a node may go on without etcd, unless the pool says otherwise.
-pub const DEFAULT_AUTONOMY: u64 = 24 * 60 * 60;
+const DEFAULT_AUTONOMY: u64 = 24 * 60 * 60;
 
 /// How many blocks of a family a node may hold, unless the pool says otherwise.
-pub const DEFAULT_MAX_BLOCKS: u32 = 20;
+const DEFAULT_MAX_BLOCKS: u32 = 20;
 
 /// `s/<space>/pools`: the pools of an address space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,12 +80,10 @@ pub struct PoolSpec {
     pub rest: Rest,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(value: &u64) -> bool {
     *value == 0
 }

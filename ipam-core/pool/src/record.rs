@@ -148,12 +148,10 @@ pub struct AddressRecord {
     pub rest: Rest,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_no(value: &bool) -> bool {
     !*value
 }

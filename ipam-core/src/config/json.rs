@@ -57,7 +57,7 @@ impl<'a> At<'a> {
     ///
     /// # Errors
     /// If this is no object.
-    pub fn get_or_null(&'a self, key: &'a str) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn get_or_null(&'a self, key: &'a str) -> Result<Option<Self>, ConfigError> {
         let object = self.object()?;
         Ok(lookup(object, key).map(|value| Self {
             value,

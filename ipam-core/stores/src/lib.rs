@@ -3,8 +3,34 @@ Where Plat remembers allocations.
 
 [`DirStore`] keeps the reference host-local's directory: one file per address, one mark per range set,
 one lock. [`SqliteStore`] keeps all networks of a node in a database, and [`PoolLedger`] in the same one what
-the node has out of cluster-wide pools. [`Places`] remembers which directories a network has used, so that a DEL finds them when its
-configuration is lost. [`lock`] is the one place where a lock is taken.
+the node has out of cluster-wide pools. [`Places`] remembers which directories a network has used, so that a DEL
+finds them when its configuration is lost. [`lock`] is the one place where a lock is taken, and [`survey`] is what
+all of a node's stores hold, for people.
+
+```
+use std::time::Duration;
+
+use ipam_core::identity::{Attachment, ContainerId, IfName, Network};
+use ipam_core::store::Store as _;
+use ipam_stores::{DirStore, Location, StateDirs};
+
+let scratch = std::env::temp_dir().join(format!("ipam-stores-{}", std::process::id()));
+let location = Location {
+    data_dir: scratch.join("networks"),
+    network: Network::new("pods").expect("a name"),
+    shared: None,
+    lock_timeout: Duration::from_secs(30),
+};
+let state = StateDirs { durable: scratch.join("state"), volatile: scratch.join("run") };
+let mut store = DirStore::new(location, state);
+let attachment = Attachment {
+    container: ContainerId::new("c1").expect("a container ID"),
+    ifname: IfName::new("eth0").expect("a name"),
+};
+// Nothing is made by a question.
+assert_eq!(store.find(&attachment).expect("no directory is no error"), []);
+assert!(!scratch.exists());
+```
 */
 
 mod any;

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use ipam_pool::admin::{AdminError, Administer};
-use ipam_pool::op::{Event, Loss, Now, Step};
+use ipam_pool::op::{Event, Now, Step};
 
-use crate::client::{Etcd, EtcdError, Kind};
+use crate::client::{Etcd, EtcdError, ask};
 
 /// Runs a machine of [`ipam_pool::admin`]. Requests are repeated until the deadline; what etcd's trouble was is
 /// told beside.
@@ -19,14 +19,7 @@ pub fn administer<A: Administer>(
     loop {
         match machine.step(clock(), &event) {
             Step::Done(output) => return (output, last),
-            Step::Ask(txn) => match etcd.txn(&txn, deadline) {
-                Ok(reply) => event = Event::Reply(reply),
-                Err(error) => {
-                    let unknown = error.kind == Kind::Unknown;
-                    event = Event::Lost(if unknown { Loss::Unknown } else { Loss::Unsent });
-                    last = Some(error);
-                }
-            },
+            Step::Ask(txn) => event = ask(etcd, &txn, deadline, &mut last),
         }
     }
 }

@@ -7,7 +7,7 @@ use ipam_pool::ops::{NotReady, Trouble};
 use crate::client::{EtcdError, Kind};
 
 /// etcd could not be asked.
-pub fn etcd_error(error: &EtcdError) -> Error {
+pub(crate) fn etcd_error(error: &EtcdError) -> Error {
     let code = match error.kind {
         Kind::Config | Kind::Denied => Code::InvalidConfig,
         Kind::Refused => Code::Io,

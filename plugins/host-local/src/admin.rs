@@ -24,10 +24,10 @@ use crate::call::{data_dir, database_path, state_dirs};
 use crate::errors::{config_error, store_error};
 
 /// Where the policy file is, unless the environment names another one.
-pub const POLICY_FILE: &str = "/etc/plat/policy.json";
+const POLICY_FILE: &str = "/etc/plat/policy.json";
 
 /// The environment variable that names it. The environment is the runtime's, not a configuration's.
-pub const POLICY_VARIABLE: &str = "PLAT_POLICY";
+const POLICY_VARIABLE: &str = "PLAT_POLICY";
 
 /// The largest policy file, in bytes.
 const LIMIT: u64 = 1 << 20;

@@ -183,7 +183,7 @@ fn sections(config: &Value) -> Vec<IpamSection> {
 }
 
 /// An address that is of no use as evidence: loopback, link-local, unspecified, multicast.
-pub fn is_common(ip: IpAddr) -> bool {
+pub(crate) fn is_common(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
             v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast()

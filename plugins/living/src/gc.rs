@@ -51,16 +51,17 @@ pub struct Swept {
 
 /// An allocation that was judged.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The network.
     pub network: String,
     /// The address.
     pub address: String,
-    /// The container that holds it.
+    /// The container that holds it; `null` if it is not recorded.
     pub container: Option<String>,
-    /// The container's interface.
+    /// The container's interface; `null` if it is not recorded.
     pub ifname: Option<String>,
-    /// The pod, `namespace/name`.
+    /// The pod, `namespace/name`; `null` if it is not recorded.
     pub pod: Option<String>,
     /// Why it is freed, or stays.
     pub why: String,

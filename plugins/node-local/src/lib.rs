@@ -16,7 +16,7 @@ mod templates;
 use std::path::PathBuf;
 
 pub use sources::{Surroundings, find, preferred, read_index, registered_file};
-pub use templates::{Supplied, is_file_name, supply};
+pub use templates::{Supplied, supply};
 
 use cni::{About, Call, Code, Dns, Error};
 use host_local::{Prepared, Purpose, Source, config_error};

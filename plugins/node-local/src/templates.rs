@@ -91,7 +91,7 @@ pub fn supply(net: &Value, around: &Surroundings) -> Result<Supplied, Problem> {
 }
 
 /// Whether a text is a plain file name, so that no configuration reaches other files of the node.
-pub fn is_file_name(name: &str) -> bool {
+fn is_file_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 255
         && !name.starts_with('.')

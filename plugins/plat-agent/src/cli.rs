@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use etcd_pool::client::Connection;
@@ -167,11 +169,24 @@ fn collect(cli: &Cli, config: &Config, dirs: &StateDirs) -> Result<ExitCode, Fai
     Ok(if freed.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// How long another agent is waited for: of one that was killed, a child that was about to become another program may
+/// have its lock for a moment longer.
+const PARTING: Duration = Duration::from_secs(1);
+
 fn alone(dirs: &StateDirs) -> Result<ipam_stores::lock::Lock, Failure> {
-    only_one(dirs)?.ok_or_else(|| Failure {
-        message: "another plat-agent runs on this node".to_owned(),
-        advice: "end it first; --dry-run works beside it".to_owned(),
-    })
+    let deadline = Instant::now() + PARTING;
+    loop {
+        if let Some(lock) = only_one(dirs)? {
+            return Ok(lock);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure {
+                message: "another plat-agent runs on this node".to_owned(),
+                advice: "end it first; --dry-run works beside it".to_owned(),
+            });
+        }
+        thread::sleep(PARTING / 20);
+    }
 }
 
 /// How etcd is reached, where anything needs it: as the file says, else the node's own file.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_pool::client::Connection;
+use etcd_pool::config::connection;
 use ipam_core::config::json::{At, shown};
 use ipam_core::config::{ConfigError, parse_duration};
 use ipam_core::node::NodeIdentity;
@@ -381,16 +382,6 @@ fn duration(at: &At<'_>) -> Result<Duration, ConfigError> {
     let range = Duration::from_secs(1)..=Duration::from_secs(3600);
     parse_duration(text).filter(|time| range.contains(time)).ok_or_else(|| {
         at.wrong(format!("{at}: {:?} is no time from 1s to 1h", shown(text)), "such as \"30s\"")
-    })
-}
-
-fn connection(at: &At<'_>) -> Result<Connection, ConfigError> {
-    Connection::parse(at.value()).map_err(|error| ConfigError {
-        message: format!("{at}: {}", error.message),
-        path: at.to_string(),
-        // What stands in a wrong place may be a password.
-        found: "not repeated here".to_owned(),
-        expected: error.advice.to_owned(),
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ipam_stores::StateDirs;
@@ -34,6 +34,11 @@ const LONGEST: Duration = Duration::from_millis(200);
 const PROBE: Duration = Duration::from_secs(1);
 /// After how long what failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How long threads that talk to a VPP are waited for at the end: so many times so long.
+const MOMENTS: usize = 200;
+/// See [`MOMENTS`].
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Which range of which source.
 pub(crate) type RangeId = (usize, usize);
@@ -110,21 +115,22 @@ pub(crate) fn run(
     let (ask, asked) = channel();
     collect_on_request(ask)?;
     match &config.gc {
-        Some(gc) => gc::start(gc.clone(), dirs.clone(), asked, to.clone()),
+        Some(gc) => gc::start(gc.clone(), dirs.clone(), asked, to.clone(), board.clone()),
         None => gc::refuse(asked),
     }
     let stop = Arc::new(AtomicBool::new(false));
-    for socket in &config.vpps {
+    let keepers = config.vpps.iter().map(|socket| {
         let to = to.clone();
-        Keeper {
+        let keeper = Keeper {
             socket: socket.clone(),
             run_dir: dirs.volatile.clone(),
             resync: config.resync,
             stop: Arc::clone(&stop),
             tell: move |word| to.send(Event::Vpp(Box::new(word))).is_ok(),
-        }
-        .start();
-    }
+        };
+        keeper.start()
+    });
+    let keepers: Vec<JoinHandle<()>> = keepers.collect();
     let node = node.map(|node| node.start(to, Arc::clone(&stop)));
     let mut state = State {
         sources,
@@ -145,6 +151,13 @@ pub(crate) fn run(
     if let Some(node) = node {
         // It has a deadline for everything that it does.
         let _ = node.join();
+    }
+    // They take leave of their VPP. Not by the clock: where the whole machine stands still they get their turn behind.
+    for _ in 0..MOMENTS {
+        if keepers.iter().all(JoinHandle::is_finished) {
+            break;
+        }
+        thread::sleep(MOMENT);
     }
     line(Level::Info, "ended; the routes stay");
     Ok(())

@@ -150,7 +150,6 @@ pub enum Reason {
     WithinItself(IpAddr),
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the derived Display has references")]
 const fn until<'a>(held: &bool, text: &'a str) -> &'a str {
     if *held { text } else { "" }
 }

@@ -25,6 +25,7 @@ pub enum Mode {
 
 /// What was found and done.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// Each place where routes are.
     pub sinks: Vec<SinkReport>,
@@ -38,17 +39,18 @@ pub struct Report {
     pub hints: Vec<String>,
     /// Whether every source has told all it knows; if not, nothing is removed.
     pub complete: bool,
-    /// The VPPs whose attachments are put back after a restart.
+    /// The VPPs whose attachments are put back after a restart; absent if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vpps: Vec<VppReport>,
 }
 
 /// A place where routes are.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SinkReport {
     /// How people know it.
     pub sink: String,
-    /// Why nothing was done there, if so.
+    /// Why nothing was done there; absent if nothing was in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// The routes.
@@ -57,26 +59,29 @@ pub struct SinkReport {
 
 /// One route.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Row {
     /// What is done.
     pub action: Action,
     /// The destination.
     #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub destination: IpNet,
     /// What is there, or will be: `via 192.168.16.2`.
     pub route: String,
-    /// The node that it leads to, where that is known.
+    /// The node that it leads to; absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Why.
     pub reason: String,
-    /// Why it could not be done.
+    /// Why it could not be done; absent if it could.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// What is done about a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is made.
@@ -97,9 +102,11 @@ pub enum Action {
 
 /// What makes no route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefusedRow {
     /// The destination.
     #[serde(serialize_with = "as_text")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub destination: IpNet,
     /// The node that it is said to be on.
     pub node: String,

@@ -68,6 +68,7 @@ impl Traffic {
 
 /// What is done about something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// It is made.
@@ -95,6 +96,7 @@ impl Verb {
 
 /// One thing that is seen to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measure {
     /// What is done.
     pub action: Verb,
@@ -102,7 +104,7 @@ pub struct Measure {
     pub what: String,
     /// Why.
     pub reason: String,
-    /// Why it could not be done.
+    /// Why it could not be done; absent if it could.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

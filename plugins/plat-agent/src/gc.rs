@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::config::known;
 use crate::daemon::Event;
 use crate::log::{Level, line};
+use crate::observe::Board;
 use crate::report::{grid, plain, print};
 
 /// What is younger stays: an address is recorded before the runtime lists its pod.
@@ -73,14 +74,19 @@ impl Gc {
     }
 }
 
-/// What was freed, and what not.
+/// What was freed, and what stays.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Freed {
+    /// Whether nothing was to be changed: then what would be freed.
     dry_run: bool,
+    /// What was freed.
     freed: Vec<Entry>,
+    /// What stays though nothing says that its holder lives.
     kept: Vec<Entry>,
+    /// What could not be asked or done, a sentence each.
     notes: Vec<String>,
-    /// What went wrong, if anything did.
+    /// What went wrong; absent if nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
@@ -120,7 +126,7 @@ pub(crate) fn once(gc: &Gc, dirs: &StateDirs, dry_run: bool) -> Result<Freed, Er
 }
 
 /// Starts a thread that frees at the times of the configuration, and when it is asked to.
-pub(crate) fn start(gc: Gc, dirs: StateDirs, asked: Receiver<()>, to: Sender<Event>) {
+pub(crate) fn start(gc: Gc, dirs: StateDirs, asked: Receiver<()>, to: Sender<Event>, board: Board) {
     thread::spawn(move || {
         let mut last = Instant::now();
         loop {
@@ -132,7 +138,10 @@ pub(crate) fn start(gc: Gc, dirs: StateDirs, asked: Receiver<()>, to: Sender<Eve
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             last = Instant::now();
-            let trouble = match once(&gc, &dirs, false) {
+            let swept = once(&gc, &dirs, false);
+            let gone = swept.as_ref().map_or(0, |freed| freed.freed.len());
+            board.metrics().collected(gone, swept.as_ref().is_ok_and(Freed::is_fine));
+            let trouble = match swept {
                 Ok(freed) => {
                     for entry in &freed.freed {
                         line(Level::Info, format_args!("freed {}", shown_entry(entry)));

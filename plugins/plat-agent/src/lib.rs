@@ -24,6 +24,7 @@ ahead and given back.
 | `gc` | what no pod lives for any more, freed |
 | `feed`, `node`, `daemon` | watching etcd and the kernel, the node's own record, the loop |
 | [`replay`] | attachments put back after a restart of VPP |
+| `schema` | the schemas of its documents, for tests |
 | `log`, `metrics`, `observe` | the log, what is counted, what is told of it |
 */
 
@@ -37,13 +38,17 @@ mod feed;
 pub mod forwarding;
 mod gc;
 mod log;
-mod metrics;
+pub mod metrics;
 mod node;
 mod observe;
 mod place;
 pub mod replay;
 pub mod report;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod sinks;
 pub mod sources;
 
 pub use cli::{definition, main};
+#[cfg(feature = "schema")]
+pub use schema::schemas;

@@ -1,12 +1,15 @@
 /*!
 What is counted and measured, as Prometheus reads it.
 
-Every metric is in [`ALL`], and only what is there can be set. What the loop and its helpers count stays in
-[`Metrics`]; what the node's stores hold is read when it is asked for (`stores`). The text is written by
-prometheus-client, in the OpenMetrics format. docs/plat-agent.md has a table of them.
+Every metric of the agent is in `ALL`, and only what is there can be set. What the loop and its helpers count stays in
+`Metrics`; what the node's stores hold is read when it is asked for ([`stores`]). The text is written by
+prometheus-client, in the OpenMetrics format; [`exposition`] makes Prometheus' own of it. docs/plat-agent.md has a table of
+them. `plat` tells the same of stores where no agent runs, and [`of_plat`] besides, which docs/operations/monitoring.md has.
 */
 
-pub(crate) mod stores;
+pub mod exposition;
+pub mod of_plat;
+pub mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +29,7 @@ use vpp_plugin::replay;
 
 /// A metric.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Metric {
+pub struct Metric {
     /// Its name; that of a counter ends in `_total`.
     pub(crate) name: &'static str,
     /// A sentence.
@@ -88,40 +91,49 @@ metrics! {
         "Attachments of VPP at the last look, by how they are.";
     VPP_REPLAY_SECONDS = "plat_vpp_replay_duration_seconds", ["socket"],
         "How long it took the last time to put something back.";
+    GC_RUNS = "plat_gc_runs_total", ["outcome"],
+        "How often it was looked for addresses that no pod lives for.";
+    GC_FREED = "plat_gc_freed_total", [], "Addresses that were freed because no pod lives for them.";
     STORE_UP = "plat_store_up", ["store"], "Whether a store can be used.";
-    POOL_SIZE = "plat_pool_addresses", ["instance", "network", "ranges"],
+    STORE_FAULTS = "plat_store_faults", ["ipam", "network"],
+        "What is out of place in the stores of a network, as plat status tells.";
+    POOL_SIZE = "plat_pool_addresses", ["ipam", "network", "ranges"],
         "Addresses that may be handed out from a range set, or from a block.";
-    POOL_FREE = "plat_pool_addresses_free", ["instance", "network", "ranges"],
+    POOL_FREE = "plat_pool_addresses_free", ["ipam", "network", "ranges"],
         "Those of them that could be handed out now.";
-    POOL_ALLOCATED = "plat_pool_addresses_allocated", ["instance", "network", "ranges"],
+    POOL_ALLOCATED = "plat_pool_addresses_allocated", ["ipam", "network", "ranges"],
         "Those of them that are held.";
-    POOL_COOLING = "plat_pool_addresses_cooling", ["instance", "network", "ranges"],
+    POOL_COOLING = "plat_pool_addresses_cooling", ["ipam", "network", "ranges"],
         "Those of them that were freed and rest.";
-    ALLOCATIONS = "plat_allocations", ["instance", "network"],
+    ALLOCATIONS = "plat_allocations", ["ipam", "network"],
         "Addresses that a CNI network holds.";
     BLOCKS = "plat_blocks", ["pool", "family", "state"], "Blocks of cluster-wide pools.";
     OUTBOX = "plat_outbox_records", [], "Records that are to be written to etcd.";
     OUTBOX_AGE = "plat_outbox_age_seconds", [], "For how long the oldest of them waits.";
     ETCD_AGE = "plat_pool_contact_age_seconds", [],
         "How long ago etcd has answered for the pools of this node.";
-    CALLS = "plat_calls_total", ["instance", "network", "command", "outcome"],
+    AUTONOMY = "plat_pool_autonomy_seconds", [],
+        "For how long this node may give out addresses without etcd.";
+    POOL_REFUSED = "plat_pool_refused", ["reason"],
+        "Whether this node may give out nothing of its pools, and why.";
+    CALLS = "plat_calls_total", ["ipam", "network", "command", "outcome"],
         "Calls of plugins in this boot that have changed a database, and refused ones.";
-    CALL_SECONDS = "plat_call_seconds_total", ["instance", "network", "command", "outcome"],
+    CALL_SECONDS = "plat_call_seconds_total", ["ipam", "network", "command", "outcome"],
         "How long they took together, waiting for the lock included.";
 }
 
 /// Values by metric and labels.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(BTreeMap<&'static str, BTreeMap<Vec<String>, f64>>);
+pub struct Samples(BTreeMap<&'static str, BTreeMap<Vec<String>, f64>>);
 
 impl Samples {
     /// The value of a metric with these labels, in the order of its label names.
-    pub(crate) fn set(&mut self, metric: &Metric, labels: &[&str], value: f64) {
+    pub fn set(&mut self, metric: &Metric, labels: &[&str], value: f64) {
         *self.at(metric, labels) = value;
     }
 
     /// A counter goes up.
-    pub(crate) fn add(&mut self, metric: &Metric, labels: &[&str], more: f64) {
+    pub fn add(&mut self, metric: &Metric, labels: &[&str], more: f64) {
         *self.at(metric, labels) += more;
     }
 
@@ -143,28 +155,49 @@ impl Samples {
         self.0.entry(metric.name).or_default().entry(labels).or_default()
     }
 
-    /// The text, with every metric's name and help.
+    /// The text of the agent, with every metric's name and help.
     pub(crate) fn text(self, resync: Histogram) -> String {
         let mut registry = Registry::default();
         let help = RESYNC_SECONDS.help.trim_end_matches('.');
         registry.register(RESYNC_SECONDS.name, help, resync);
-        registry.register_collector(Box::new(self));
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = text::encode(&mut text, &registry);
-        text
+        registry.register_collector(Box::new(Told { samples: self, all: ALL.iter().collect() }));
+        encoded(&registry)
+    }
+
+    /// What has a value, in Prometheus' text format.
+    #[must_use]
+    pub fn plain_text(self) -> String {
+        let all = ALL.iter().chain(of_plat::ALL).filter(|metric| self.0.contains_key(metric.name));
+        let all = all.collect();
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Told { samples: self, all }));
+        exposition::plain(&encoded(&registry))
     }
 }
 
-impl Collector for Samples {
+fn encoded(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = text::encode(&mut text, registry);
+    text
+}
+
+/// Values, and the metrics that are told of.
+#[derive(Debug)]
+struct Told {
+    samples: Samples,
+    all: Vec<&'static Metric>,
+}
+
+impl Collector for Told {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for metric in ALL {
+        for metric in &self.all {
             let (name, kind) = match metric.name.strip_suffix("_total") {
                 Some(name) => (name, MetricType::Counter),
                 None => (metric.name, MetricType::Gauge),
             };
             let mut family = encoder.encode_descriptor(name, metric.help, None, kind)?;
-            for (values, value) in self.0.get(metric.name).into_iter().flatten() {
+            for (values, value) in self.samples.0.get(metric.name).into_iter().flatten() {
                 let labels: Vec<(&str, &str)> =
                     metric.labels.iter().copied().zip(values.iter().map(String::as_str)).collect();
                 let write = |encoder: &mut prometheus_client::encoding::MetricEncoder<'_>| match (
@@ -200,7 +233,8 @@ fn whole(value: f64) -> Option<i64> {
 
 /// A count as a value; from 2^53 on it is the nearest one.
 #[allow(clippy::cast_precision_loss, reason = "a float is what Prometheus has")]
-pub(crate) const fn number(count: u128) -> f64 {
+#[must_use]
+pub const fn number(count: u128) -> f64 {
     count as f64
 }
 
@@ -225,6 +259,10 @@ impl Metrics {
             // A counter that begins with its first error shows no increase.
             samples.set(&ERRORS, &[cause.name()], 0.0);
         }
+        for outcome in ["done", "failed"] {
+            samples.set(&GC_RUNS, &[outcome], 0.0);
+        }
+        samples.set(&GC_FREED, &[], 0.0);
         let steps = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
         Self { samples: Mutex::new(samples), resync: Histogram::new(steps) }
     }
@@ -273,6 +311,13 @@ impl Metrics {
         }
     }
 
+    /// It was looked for what no pod lives for: how many addresses were freed, and whether all could be looked at.
+    pub(crate) fn collected(&self, freed: usize, fine: bool) {
+        let mut samples = self.samples();
+        samples.add(&GC_RUNS, &[if fine { "done" } else { "failed" }], 1.0);
+        samples.add(&GC_FREED, &[], count(freed));
+    }
+
     /// VPPs and their attachments are so.
     pub(crate) fn vpps(&self, all: &[VppReport]) {
         let mut samples = self.samples();
@@ -312,12 +357,19 @@ const fn family_of(net: ipnet::IpNet) -> &'static str {
 
 /// What the routes of a place are, as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Totals {
+    /// How many there should be.
     pub(crate) desired: usize,
+    /// How many of them are there.
     pub(crate) present: usize,
+    /// How many stay though nobody can say now whether they should be there.
     pub(crate) held: usize,
+    /// How many destinations have a route of somebody else's.
     pub(crate) foreign: usize,
+    /// How many have a next hop that there is no way to.
     pub(crate) unreachable: usize,
+    /// How many could not be made, changed or removed.
     pub(crate) failed: usize,
 }
 

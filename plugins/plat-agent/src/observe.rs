@@ -22,8 +22,9 @@ use ipam_stores::StateDirs;
 use crate::config::{Config, Source};
 use crate::engine::Report;
 use crate::log::{Cause, Complaints};
-use crate::metrics::{self, Metrics, Samples, stores};
-use status::{Document, SourceStatus, Trouble};
+use crate::metrics::{self, Metrics, Samples, exposition, stores};
+pub(crate) use status::Document;
+use status::{SourceStatus, Trouble};
 
 /// For how long what the stores hold is told without reading it again.
 const FRESH: Duration = Duration::from_secs(2);
@@ -77,6 +78,23 @@ pub(crate) struct Page {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The formats in which metrics can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Prometheus' own, which everybody reads.
+    Plain,
+    /// OpenMetrics, for those that ask for it.
+    Open,
+}
+
+impl Format {
+    /// What a client accepts, by its header.
+    fn accepted(header: Option<&str>) -> Self {
+        let open = header.is_some_and(|text| text.contains("application/openmetrics-text"));
+        if open { Self::Open } else { Self::Plain }
+    }
+}
 
 impl Board {
     /// Nothing is seen yet.
@@ -190,7 +208,7 @@ impl Board {
     }
 
     /// What a path says; `None` if there is nothing.
-    pub(crate) fn page(&self, path: &str) -> Option<Page> {
+    pub(crate) fn page(&self, path: &str, format: Format) -> Option<Page> {
         let verdict = |bad: Option<&str>| Page {
             good: bad.is_none(),
             kind: TEXT,
@@ -199,10 +217,17 @@ impl Board {
         Some(match path {
             "/healthz" => verdict((!self.turns()).then_some("nothing was looked at for too long")),
             "/readyz" => verdict(self.unready()),
-            "/metrics" => Page {
-                good: true,
-                kind: "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                text: self.metrics_text(),
+            "/metrics" => match (format, self.metrics_text()) {
+                (Format::Open, text) => Page {
+                    good: true,
+                    kind: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    text,
+                },
+                (Format::Plain, text) => Page {
+                    good: true,
+                    kind: "text/plain; version=0.0.4; charset=utf-8",
+                    text: exposition::plain(&text),
+                },
             },
             "/status" => {
                 let text = serde_json::to_string_pretty(&self.document()).unwrap_or_default();

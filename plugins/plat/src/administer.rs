@@ -10,9 +10,9 @@ use etcd_pool::identity;
 use ipam_pool::admin::{AdminError, Administer, Cluster, Holding, InTheWay, Look, Use, Wanted};
 use ipam_pool::key::Keys;
 use ipam_pool::record::AddressState;
-use serde_json::{Value, json};
 
 use crate::context::{Context, Exit, Failure};
+use crate::documents::pool::{Address, HeldBlock, Refusal};
 use crate::output;
 use crate::problems::plain;
 
@@ -93,19 +93,16 @@ pub(crate) fn refuse(
 ) -> Result<Exit, Failure> {
     let names = names(etcd, keys).unwrap_or_default();
     if context.json {
-        let blocks: Vec<Value> = way.blocks.iter().map(|found| block(found, &names)).collect();
-        let addresses: Vec<Value> =
-            way.addresses.iter().map(|holding| address(holding, &names)).collect();
         output::json(
             out,
-            &json!({
-                "pool": way.pool,
-                "changed": false,
-                "refused": way.to_string(),
-                "blocks": blocks,
-                "addresses": addresses,
-                "more": way.more,
-            }),
+            &Refusal {
+                pool: &way.pool,
+                changed: false,
+                refused: way.to_string(),
+                blocks: way.blocks.iter().map(|found| block(found, &names)).collect(),
+                addresses: way.addresses.iter().map(|it| address(it, &names)).collect(),
+                more: way.more,
+            },
         )?;
     }
     let mut stderr = std::io::stderr().lock();
@@ -142,37 +139,41 @@ pub(crate) fn refuse(
 }
 
 /// A block, for programs.
-pub(crate) fn block(found: &Use, names: &BTreeMap<String, String>) -> Value {
+pub(crate) fn block<'a>(found: &'a Use, names: &'a BTreeMap<String, String>) -> HeldBlock<'a> {
     let name = found.uuid.as_ref().and_then(|uuid| names.get(uuid));
-    json!({
-        "block": found.block.to_string(),
-        "pool": found.pool,
-        "node": name,
-        "uuid": found.uuid,
-        "index": found.index,
-    })
+    HeldBlock {
+        block: found.block.to_string(),
+        pool: &found.pool,
+        node: name.map(String::as_str),
+        uuid: found.uuid.as_deref(),
+        index: found.index,
+    }
 }
 
 /// An address, for programs.
-pub(crate) fn address(holding: &Holding, names: &BTreeMap<String, String>) -> Value {
+pub(crate) fn address<'a>(
+    holding: &'a Holding,
+    names: &'a BTreeMap<String, String>,
+) -> Address<'a> {
     let record = &holding.record;
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let text = |text: &'a str| (!text.is_empty()).then_some(text);
+    let is_reserved = record.st == AddressState::Resv;
     let state = match record.st {
         AddressState::Used => "used",
         AddressState::Park => "parked",
         AddressState::Resv => "reserved",
     };
-    json!({
-        "address": holding.addr.to_string(),
-        "state": state,
-        "node": record.u.as_ref().and_then(|uuid| names.get(uuid)),
-        "uuid": record.u,
-        "index": record.n,
-        "network": text(&record.w),
-        "container": text(&record.c),
-        "ifname": text(&record.i),
-        "pod": text(&record.p).filter(|_| record.st != AddressState::Resv),
-        "for": text(&record.p).filter(|_| record.st == AddressState::Resv),
-        "since": record.t,
-    })
+    Address {
+        address: holding.addr.to_string(),
+        state,
+        node: record.u.as_ref().and_then(|uuid| names.get(uuid)).map(String::as_str),
+        uuid: record.u.as_deref(),
+        index: record.n,
+        network: text(&record.w),
+        container: text(&record.c),
+        ifname: text(&record.i),
+        pod: text(&record.p).filter(|_| !is_reserved),
+        reason: text(&record.p).filter(|_| is_reserved),
+        since: record.t,
+    }
 }

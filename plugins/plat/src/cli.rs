@@ -124,6 +124,8 @@ enum Commands {
     Install(commands::install::Install),
     /// Takes them away again, and gives back what was there before.
     Uninstall(commands::uninstall::Uninstall),
+    /// Tells what is printed with --json, as JSON Schemas.
+    Schema(commands::schema::Schema),
     /// Prints the completions for a shell.
     Completions(commands::completions::Completions),
     /// Writes the manual pages.
@@ -154,6 +156,7 @@ impl Commands {
             Self::Agent(command) => command,
             Self::Install(command) => command,
             Self::Uninstall(command) => command,
+            Self::Schema(command) => command,
             Self::Completions(command) => command,
             Self::Man(command) => command,
         }

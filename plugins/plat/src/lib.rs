@@ -3,7 +3,7 @@ The operator's command line: who has what, what leaks, what is full.
 
 `cli` says which commands there are, `commands` has one file for each, `context` is what they are
 given. What a command prints for people goes through `output`; with `--json` it prints one document,
-described in docs/plat-*.md.
+of a type in `documents` or beside the command; docs/reference/json.md has every field.
 */
 
 mod administer;
@@ -12,6 +12,8 @@ mod cluster;
 mod commands;
 mod configured;
 mod context;
+mod documents;
+mod exposition;
 mod foreign;
 mod install;
 mod lint;

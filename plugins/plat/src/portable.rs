@@ -17,43 +17,66 @@ use serde_json::Value;
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// A network's state.
+/// A network's state, by `--to json`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Document {
+    /// The version of the format: 1.
     version: u32,
+    /// The network.
     network: String,
+    /// The IPAM plugin whose it is; `null` of directories, which do not say.
     #[serde(default)]
     instance: Option<String>,
+    /// The node index that the addresses were made with; `null` if with none.
     #[serde(default)]
     pin: Option<u32>,
+    /// The last address of each range set that was given out, by the position of the set.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     marks: BTreeMap<usize, String>,
+    /// Range sets and policy of the last ADD, in a form of the stores; `null` if they are not known.
     #[serde(default)]
     layout: Option<Value>,
+    /// The addresses that are held.
     allocations: Vec<Entry>,
 }
 
+/// An address that is held.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Entry {
+    /// The address.
     address: String,
+    /// The container ID; `null` if it is not recorded.
     #[serde(default)]
     container: Option<String>,
+    /// Its interface; `null` if it is not recorded.
     #[serde(default)]
     ifname: Option<String>,
+    /// The position of its range set, from 0; `null` if it is not recorded.
     #[serde(default)]
     set: Option<usize>,
+    /// The pod; absent if it is not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pod: Option<Pod>,
+    /// When it was given out, in seconds since 1970; `null` if it is not recorded.
     #[serde(default)]
     since: Option<u64>,
+    /// The CNI network, if that is another, as several can use a pool; else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cni_network: Option<String>,
 }
 
+/// A pod.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Pod {
+    /// Its namespace; `null` if it is not recorded.
     namespace: Option<String>,
+    /// Its name; `null` if it is not recorded.
     name: Option<String>,
+    /// Its UID; `null` if it is not recorded.
     uid: Option<String>,
 }
 

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bench_report::Outcome;
 use kernel::{IpNet, Netlink, Route, RouteChange, RouteFilter};
 use serde_json::Value;
 use vpp_api::msg::IpRouteAddDelV2;
 use vpp_api::types::RouteV2;
 use vpp_api::{Client, Family, FibPath, Options, Prefix};
 
-use crate::Outcome;
 use crate::world::{PROTOCOL, text};
 
 /// The first argument of a process that does this.
 pub(crate) const BARE: &str = "--bare";
 /// How long VPP may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How many changes are sent to VPP at a time, as the agent does.
 const BATCH: usize = 512;
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use bench_report::{Figure, Goal, Outcome, Report, ms, summary};
 use ipam_pool::txn::{Op, Txn};
 use kernel::{Event, Groups, IpNet, Monitor, Netlink, Route};
 use serde_json::{Value, json};
 use support::InEtcd;
 
+use crate::Options;
 use crate::world::{World, count, memory, text, wait};
-use crate::{Options, Outcome};
-use support::report::{Report, ms, shown, summary};
 
 /// The table of the first agent's routes.
 const TABLE: u32 = 200;
@@ -20,7 +20,7 @@ const GOAL: f64 = 1000.0;
 /// What the agent may have of memory, in MB.
 const MEMORY: f64 = 64.0;
 /// For how long one route is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The subnet of a registered node.
 fn subnet(number: u32) -> String {
@@ -96,7 +96,8 @@ pub(crate) fn one_more(
         .map_err(|error| format!("{error}: {}", agent.log()))?;
     let first = begun.elapsed();
     let how = "from the start of the daemon, etcd read, looked at every 5 ms";
-    report.add(&format!("first look, {nodes} nodes"), ms(first), "ms", Some((GOAL, false)), how);
+    let figure = Figure::new("follow", "first look", ms(first), "ms").of("plat-agent");
+    report.add(figure.at("nodes", nodes).goal(Goal::at_most(GOAL)).how(how));
     let mut monitor = Monitor::open(routes_only()).map_err(text)?;
     let (mut more, mut less) = (Vec::new(), Vec::new());
     let to: IpNet = subnet(nodes).parse().map_err(text)?;
@@ -113,15 +114,14 @@ pub(crate) fn one_more(
     }
     for (what, measured) in [("one node more", more), ("one node less", less)] {
         let measured = summary(measured)?;
-        let how = format!("{}; of it 20 ms in which more is waited for", shown(&measured));
-        let title = format!("{what} among {nodes}");
-        report.add(&title, ms(measured.median), "ms", Some((GOAL, false)), &how);
+        let figure = Figure::time("follow", what, &measured).of("plat-agent").at("nodes", nodes);
+        report.add(figure.goal(Goal::at_most(GOAL)).how("of it 20 ms in which more is waited for"));
     }
-    let goal = Some((MEMORY, false));
-    let of = |key: &str| memory(running.0.id(), key).map(|kb| kb / 1e3);
+    let of = |key: &str| memory(running.0.id(), key).map(|kib| kib * 1024.0 / 1e6);
     if let Some(now) = of("VmRSS") {
         let how = format!("VmRSS; at most {:.1}", of("VmHWM").unwrap_or_default());
-        report.add(&format!("memory, {nodes} nodes"), now, "MB", goal, &how);
+        let figure = Figure::new("memory", "memory", now, "MB").of("plat-agent").at("nodes", nodes);
+        report.add(figure.goal(Goal::at_most(MEMORY)).how(how));
     }
     drop(running);
     agent.run(&["--cleanup"], &format!("{nodes} removed"))?;
@@ -164,14 +164,9 @@ pub(crate) fn moved_block(options: &Options, world: &World, report: &mut Report)
         measured.push(begun.elapsed());
     }
     let measured = summary(measured)?;
-    let how = format!("{}; the last of {FOLLOWERS} nodes", shown(&measured));
-    report.add(
-        "a block moved, routes follow",
-        ms(measured.median),
-        "ms",
-        Some((GOAL, false)),
-        &how,
-    );
+    let figure = Figure::time("follow", "a block moved, routes follow", &measured).of("plat-agent");
+    let how = format!("the last of {FOLLOWERS} nodes");
+    report.add(figure.goal(Goal::at_most(GOAL)).how(how));
     drop(running);
     for agent in &agents {
         agent.run(&["--cleanup"], "3 removed")?;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use bench_report::{Figure, Goal, Outcome, Report, ms, summary};
 use serde_json::{Value, json};
 
+use crate::Options;
 use crate::bare::Bare;
 use crate::world::World;
-use crate::{Options, Outcome};
-use support::report::{Report, ms, ratio, shown, summary};
 
 /// Times that are not counted.
-const WARM: usize = 1;
+const WARM: u32 = 1;
 /// What a full resync may take, in milliseconds.
 const GOAL: f64 = 1000.0;
 /// The kernel's table.
@@ -31,7 +31,7 @@ fn document(routes: u32) -> Value {
 
 pub(crate) fn in_kernel(options: &Options, world: &World, report: &mut Report) -> Outcome<()> {
     let sink = json!({"type": "kernel", "table": TABLE});
-    let goal = Some((GOAL, false));
+    let goal = Some(Goal::at_most(GOAL));
     whole(options, world, report, "the kernel", &sink, &TABLE.to_string(), goal)
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn in_vpp(options: &Options, world: &World, report: &mut Report) -> O
     let sink = json!({"type": "vpp", "socket": world.socket()});
     let name = if world.is_miniature() { "VPP in miniature" } else { "VPP" };
     // The goal is meant for a real VPP: the one in miniature takes its own time for a list.
-    let goal = (!world.is_miniature()).then_some((GOAL, false));
+    let goal = (!world.is_miniature()).then_some(Goal::at_most(GOAL));
     whole(options, world, report, name, &sink, &world.socket().display().to_string(), goal)
 }
 
@@ -50,7 +50,7 @@ fn whole(
     name: &str,
     sink: &Value,
     place: &str,
-    goal: Option<(f64, bool)>,
+    goal: Option<Goal>,
 ) -> Outcome<()> {
     let count = options.routes;
     let file = world.write("routes.json", &document(count));
@@ -84,10 +84,9 @@ fn whole(
         ["added", "looked at", "removed"].iter().zip(agents.into_iter().zip(bares))
     {
         let (by_agent, by_bare) = (summary(by_agent)?, summary(by_bare)?);
-        let title = format!("{count} routes {what} in {name}");
-        report.add(&title, ms(by_agent.median), "ms", goal, &shown(&by_agent));
-        let how = format!("bare: {}", shown(&by_bare));
-        report.add(&format!("{title} / bare"), ratio(&by_agent, &by_bare), "x", None, &how);
+        let figure = Figure::time("routes", &format!("routes {what}"), &by_agent);
+        let figure = figure.of("plat-agent").on(name).at("routes", count).goal(goal);
+        report.add(figure.against("a bare program", ms(by_bare.median)));
     }
     Ok(())
 }

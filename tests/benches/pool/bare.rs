@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bench_report::Outcome;
 use etcd_pool::client::{Connection, Etcd as Client};
 use ipam_core::addr::{Addr, Cidr};
 use ipam_pool::record::{self, AddressRecord, BlockRecord, Mode};
@@ -11,7 +12,6 @@ use ipam_pool::txn::{BATCH, Compare, Op, Txn};
 use serde_json::{Value, json};
 use support::InEtcd;
 
-use crate::Outcome;
 use crate::place::{BLOCK, NETWORK, SYNC, id};
 
 /// The first argument of a process that carries out one transaction.
@@ -37,7 +37,7 @@ pub(crate) fn bare(arguments: &[String]) -> Outcome<()> {
         then: vec![Op::put(key, record::write(&record))],
         otherwise: Vec::new(),
     };
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let reply = etcd.txn(&txn, deadline).map_err(|e| e.to_string())?;
     if reply.succeeded { Ok(()) } else { Err("the key is there".to_owned()) }
 }

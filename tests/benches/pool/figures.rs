@@ -1,27 +1,25 @@
 //! What is measured.
 
-use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use bench_report::{Figure, Goal, Outcome, Report, Summary, ms, summary};
 use serde_json::json;
 use support::etcd::Etcd;
-use support::report::{Report, ms, ratio, shown, summary};
-use support::{Owned, Stopped, Summary, binary, time_of_children};
+use support::{Owned, Stopped, time_of_children};
 
+use crate::Options;
 use crate::bare::{bare_process, fill};
 use crate::place::{Place, connection, id, succeeded};
-use crate::{Options, Outcome};
 
-/// How many call at once.
-const CALLERS: usize = 16;
-
-pub(crate) fn size(report: &mut Report) -> Outcome<()> {
-    let size = fs::metadata(binary("etcd-pool")).map_err(|e| e.to_string())?.len();
-    let goal = Some((6.0, false));
-    report.add("binary", size as f64 / 1e6, "MB", goal, &format!("{size} bytes"));
-    Ok(())
-}
+/// Times that are not counted: the first ones find nothing in caches.
+const WARM: u32 = 3;
+/// How often etcd is asked for what it tells of itself; two seconds each.
+const TRIES: u32 = 30;
+const LOCAL: &str = "etcd-pool, local";
+const SYNC: &str = "etcd-pool, sync";
+const OWN: &str = "node-local, the same store";
+const BARE: &str = "a bare transaction of etcd";
 
 /// ADD and DEL out of a block that has room, in turns with node-local's.
 pub(crate) fn beside_own_store(options: &Options, etcd: &Etcd, report: &mut Report) -> Outcome<()> {
@@ -39,11 +37,11 @@ pub(crate) fn beside_own_store(options: &Options, etcd: &Etcd, report: &mut Repo
     let quiet = Place::pool(etcd, 2, "local", false);
     let places = [&own, &pool, &quiet];
     let mut took: [[Vec<Duration>; 2]; 3] = Default::default();
-    for n in 0..options.runs + 3 {
+    for n in 0..options.runs + WARM {
         for (which, command) in ["ADD", "DEL"].into_iter().enumerate() {
             for (place, took) in places.iter().zip(&mut took) {
                 let time = place.time(command, &id("turns", n))?;
-                if n >= 3 {
+                if n >= WARM {
                     took[which].push(time);
                 }
             }
@@ -54,27 +52,22 @@ pub(crate) fn beside_own_store(options: &Options, etcd: &Etcd, report: &mut Repo
     let sums = own_took.into_iter().zip(pool_took).zip(quiet_took).zip(names);
     for (((own, pool), quiet), name) in sums {
         let (own, pool, quiet) = (summary(own)?, summary(pool)?, summary(quiet)?);
-        let goal = Some((1.2, false)).filter(|_| name == "ADD");
-        let how = format!("{}; node-local: {}", shown(&pool), shown(&own));
-        report.add(&format!("local {name} / own store's"), ratio(&pool, &own), "x", goal, &how);
-        let how = format!("without a flusher: {}", shown(&quiet));
-        report.add(
-            &format!("local {name} alone / own store's"),
-            ratio(&quiet, &own),
-            "x",
-            None,
-            &how,
-        );
+        let goal = Some(Goal::ratio_at_most(1.2)).filter(|_| name == "ADD");
+        let against = |it: Figure| it.against(OWN, ms(own.median));
+        report.add(against(Figure::time("local", name, &pool).of(LOCAL).goal(goal)));
+        let alone = "etcd-pool, local, nothing told to etcd";
+        report.add(against(Figure::time("alone", name, &quiet).of(alone)));
     }
-    for (what, place) in [("own store's ADD", &own), ("local ADD", &pool)] {
-        let cpu = processor_time(place, options.runs)?;
-        report.add(&format!("CPU of a {what}"), cpu, "ms", None, "of the call itself");
+    for (of, place) in [(OWN, &own), (LOCAL, &pool)] {
+        let spent = processor_time(place, options.runs)?;
+        let how = "of the call itself";
+        report.add(Figure::new("processor", "CPU of an ADD", spent, "ms").of(of).how(how));
     }
     Ok(())
 }
 
 /// The mean processor time of an ADD, in milliseconds. What it leaves behind is not in it.
-fn processor_time(place: &Place, runs: usize) -> Outcome<f64> {
+fn processor_time(place: &Place, runs: u32) -> Outcome<f64> {
     let before = time_of_children().ok_or("no processor time is known")?;
     for n in 0..runs {
         place.time("ADD", &id("cpu", n))?;
@@ -83,7 +76,7 @@ fn processor_time(place: &Place, runs: usize) -> Outcome<f64> {
     for n in 0..runs {
         place.time("DEL", &id("cpu", n))?;
     }
-    Ok(ms(spent) / runs as f64)
+    Ok(ms(spent) / f64::from(runs))
 }
 
 /// A sync ADD by a process that has just been started, in turns with the bare transaction, with nothing and
@@ -99,66 +92,106 @@ pub(crate) fn beside_bare_transaction(
     let endpoint = etcd.endpoint(0);
     let mut medians = Vec::new();
     for held in [0, options.held] {
-        fill(&connection(etcd, number), held)?;
+        fill(&connection(etcd, number), held as usize)?;
         let (mut add, mut del, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-        for n in 0..options.runs + 3 {
+        for n in 0..options.runs + WARM {
             let name = format!("{held}-{n}");
             add.push(place.time("ADD", &id(&name, n))?);
             bare.push(bare_process(&this, &endpoint, &name)?);
             del.push(place.time("DEL", &id(&name, n))?);
         }
-        let [add, del, bare] = [add, del, bare].map(|times| summary(times[3..].to_vec()));
+        let [add, del, bare] =
+            [add, del, bare].map(|times| summary(times[WARM as usize..].to_vec()));
         let (add, del, bare) = (add?, del?, bare?);
-        let how = format!("{}; bare: {}", shown(&add), shown(&bare));
-        let what = format!("sync ADD / bare transaction, {held} held");
-        report.add(&what, ratio(&add, &bare), "x", Some((2.0, false)), &how);
-        let what = format!("sync DEL / bare transaction, {held} held");
-        report.add(&what, ratio(&del, &bare), "x", None, &shown(&del));
+        for (what, time, goal) in
+            [("ADD", &add, Some(Goal::ratio_at_most(2.0))), ("DEL", &del, None)]
+        {
+            let figure = Figure::time("sync", what, time).of(SYNC).at("held by others", held);
+            report.add(figure.against(BARE, ms(bare.median)).goal(goal));
+        }
         medians.push(add);
     }
     if let [first, last] = &medians[..] {
-        let what = format!("sync ADD, {} held / none", options.held);
-        report.add(&what, ratio(last, first), "x", Some((1.2, false)), "flat");
+        let figure = Figure::time("flat", "ADD, much held / nothing", last)
+            .of(SYNC)
+            .at("held by others", options.held);
+        report
+            .add(figure.against("with none held", ms(first.median)).goal(Goal::ratio_at_most(1.2)));
     }
-    let cpu = processor_time(&place, options.runs)?;
-    report.add("CPU of a sync ADD", cpu, "ms", Some((2.0, false)), "of the call itself");
+    let spent = processor_time(&place, options.runs)?;
+    let goal = Goal::at_most(2.0);
+    let how = "of the call itself";
+    report.add(Figure::new("processor", "CPU of an ADD", spent, "ms").of(SYNC).goal(goal).how(how));
+    Ok(())
+}
+
+/// What a call has resident at most.
+pub(crate) fn memory(etcd: &Etcd, report: &mut Report) -> Outcome<()> {
+    for (of, mode, number) in [(LOCAL, "local", 9), (SYNC, "sync", 10)] {
+        // A process that is left behind is none of the call's.
+        let place = Place::pool(etcd, number, mode, false);
+        place.time("ADD", &id("warm", 0))?;
+        let peak = place.call("ADD").peak_memory(&id("memory", 0));
+        match peak.map_err(|e| format!("strace: {e}"))? {
+            Some(kib) => {
+                let memory = kib as f64 * 1024.0 / 1e6;
+                report.add(Figure::new("memory", "memory of an ADD", memory, "MB").of(of));
+            }
+            None => report.without("memory", "strace is not installed"),
+        }
+    }
     Ok(())
 }
 
 /// Many callers of one node at once.
 pub(crate) fn many_callers(options: &Options, etcd: &Etcd, report: &mut Report) -> Outcome<()> {
-    let calls = options.runs * 5;
-    for (mode, index, goal) in [("sync", 4, Some((500.0, true))), ("local", 5, None)] {
+    let calls = options.calls;
+    for (mode, of, index, goal) in
+        [("sync", SYNC, 4, Some(Goal::at_least(500.0))), ("local", LOCAL, 5, None)]
+    {
         let place = Place::pool(etcd, index, mode, true);
         place.time("ADD", &id("warm", 0))?;
-        for command in ["ADD", "DEL"] {
-            let next = AtomicUsize::new(0);
-            let call = place.call(command);
-            let caller = || -> Outcome<Vec<Duration>> {
-                let mut took = Vec::new();
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= calls {
-                        return Ok(took);
-                    }
-                    took.push(succeeded(&call, command, &id("many", n))?);
-                }
-            };
-            let start = Instant::now();
-            let took: Outcome<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..CALLERS).map(|_| scope.spawn(caller)).collect();
-                let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-                    thread.join().map_err(|_| "a caller has panicked".to_owned())?
-                };
-                threads.into_iter().map(join).collect()
-            });
-            let rate = calls as f64 / start.elapsed().as_secs_f64();
-            let goal = goal.filter(|_| command == "ADD");
-            let how = format!("{calls} calls; {}", shown(&summary(took?.concat())?));
-            report.add(&format!("{mode} {command}, {CALLERS} callers"), rate, "/s", goal, &how);
+        for callers in options.callers.iter().copied() {
+            for command in ["ADD", "DEL"] {
+                let (rate, waited) = all_at_once(&place, command, callers, calls)?;
+                let how = format!(
+                    "{calls} calls, each median {:.2} ms, p95 {:.2}",
+                    ms(waited.median),
+                    ms(waited.p95)
+                );
+                let goal = goal.filter(|_| command == "ADD" && callers == 16);
+                let figure =
+                    Figure::new("callers", command, rate, "/s").of(of).at("callers", callers);
+                report.add(figure.goal(goal).how(how));
+            }
         }
     }
     Ok(())
+}
+
+/// `calls` calls by so many callers: calls per second, and what each caller waited.
+fn all_at_once(place: &Place, command: &str, callers: u32, calls: u32) -> Outcome<(f64, Summary)> {
+    let next = AtomicU32::new(0);
+    let call = place.call(command);
+    let caller = || -> Outcome<Vec<Duration>> {
+        let mut took = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= calls {
+                return Ok(took);
+            }
+            took.push(succeeded(&call, command, &id("many", n))?);
+        }
+    };
+    let start = Instant::now();
+    let took: Outcome<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..callers).map(|_| scope.spawn(caller)).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().map_err(|_| "a caller has panicked".to_owned())?
+        };
+        threads.into_iter().map(join).collect()
+    });
+    Ok((f64::from(calls) / start.elapsed().as_secs_f64(), summary(took?.concat())?))
 }
 
 /// What a local ADD costs etcd once a node has its block: many in a row, and one now and then.
@@ -174,9 +207,18 @@ pub(crate) fn requests(options: &Options, etcd: &Etcd, report: &mut Report) -> O
     }
     place.wait_for_flushers()?;
     let all = handled(etcd)? - before;
-    let goal = Some((0.05, false));
-    let how = format!("{all} requests for {adds} ADDs one after the other, all of them flushed");
-    report.add("requests per local ADD", all / adds as f64, "", goal, &how);
+    let goal = Goal::at_most(0.05);
+    let how =
+        format!("{all} requests for {adds} ADDs one after the other, all of them told to etcd");
+    let each = all / f64::from(adds);
+    // What is written behind in one go is shared by the ADDs of that moment: few of them share little.
+    let goal = (adds >= 100).then_some(goal);
+    report.add(
+        Figure::new("requests", "requests to etcd for an ADD", each, "")
+            .of(LOCAL)
+            .goal(goal)
+            .how(how),
+    );
     let before = handled(etcd)?;
     let few = options.runs.clamp(1, 5);
     for n in 0..few {
@@ -184,14 +226,18 @@ pub(crate) fn requests(options: &Options, etcd: &Etcd, report: &mut Report) -> O
         place.wait_for_flushers()?;
     }
     let all = handled(etcd)? - before;
-    let how = format!("{all} requests for {few} calls, each after the last one's flush");
-    report.add("requests per lone call", all / few as f64, "", None, &how);
+    let how = format!("{all} requests for {few} calls, each after the last one was told");
+    let each = all / f64::from(few);
+    report.add(
+        Figure::new("requests", "requests to etcd for a lone call", each, "").of(LOCAL).how(how),
+    );
     Ok(())
 }
 
 /// How many requests of the key-value service etcd has answered.
 fn handled(etcd: &Etcd) -> Outcome<f64> {
-    let text = etcd.metrics(0).ok_or("etcd tells no metrics")?;
+    // On a busy machine an answer may take longer than is waited for it.
+    let text = (0..TRIES).find_map(|_| etcd.metrics(0)).ok_or("etcd tells no metrics")?;
     let ours = |line: &&str| {
         line.starts_with("grpc_server_handled_total{")
             && line.contains("grpc_service=\"etcdserverpb.KV\"")
@@ -209,7 +255,7 @@ pub(crate) fn killed_callers(options: &Options, etcd: Etcd, report: &mut Report)
         calm.push(sync.time("ADD", &id("calm", n))?);
         sync.time("DEL", &id("calm", n))?;
         let victim = sync.spawn("ADD", &id("victim", n))?;
-        std::thread::sleep(Duration::from_micros((n as u64 % 40) * 100));
+        std::thread::sleep(Duration::from_micros((u64::from(n) % 40) * 100));
         // Killed when this goes.
         drop(Owned(victim));
         after.push(sync.time("ADD", &id("after", n))?);
@@ -219,15 +265,9 @@ pub(crate) fn killed_callers(options: &Options, etcd: Etcd, report: &mut Report)
     let most = |times: &[Duration]| times.iter().max().copied().unwrap_or_default();
     let (worst_calm, worst) = (most(&calm), most(&after));
     let (calm, after) = (summary(calm)?, summary(after)?);
-    let how = format!(
-        "{}, longest {:.1} ms; else {:.2}, longest {:.1}",
-        shown(&after),
-        ms(worst),
-        ms(calm.median),
-        ms(worst_calm)
-    );
-    let what = "sync ADD after a killed one / else";
-    report.add(what, ratio(&after, &calm), "x", Some((1.2, false)), &how);
+    let how = format!("longest {:.1} ms; else longest {:.1}", ms(worst), ms(worst_calm));
+    let figure = Figure::time("unhindered", "ADD after a killed one", &after).of(SYNC).how(how);
+    report.add(figure.against("else", ms(calm.median)).goal(Goal::ratio_at_most(1.2)));
     // Now one that is in the middle for as long as it can be, on a node that uses both pools.
     drop(sync);
     let local = Place::pool(&etcd, 8, "local", false);
@@ -241,13 +281,12 @@ pub(crate) fn killed_callers(options: &Options, etcd: Etcd, report: &mut Report)
     let beside = times(&local, "beside", options.runs.min(200))?;
     drop(waiting);
     drop(stopped);
-    let how = format!("{}; else {:.2}", shown(&beside), ms(calm.median));
-    let what = "local ADD while a sync ADD waits / else";
-    report.add(what, ratio(&beside, &calm), "x", Some((1.2, false)), &how);
+    let figure = Figure::time("unhindered", "ADD while another pool's waits", &beside).of(LOCAL);
+    report.add(figure.against("else", ms(calm.median)).goal(Goal::ratio_at_most(1.2)));
     Ok(())
 }
 
-fn times(place: &Place, purpose: &str, runs: usize) -> Outcome<Summary> {
+fn times(place: &Place, purpose: &str, runs: u32) -> Outcome<Summary> {
     let mut took = Vec::new();
     for n in 0..runs {
         took.push(place.time("ADD", &id(purpose, n))?);

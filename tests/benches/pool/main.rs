@@ -1,15 +1,7 @@
 /*!
 ADD and DEL of etcd-pool against what they can be compared with: the same node's own store without a pool,
-and one transaction of etcd by a process that does nothing else.
-
-```text
-cargo bench -p plat-tests --bench pool -- [options]
-
---runs N      calls for each figure                       300
---held N      records of other nodes in the pool          100000
---quick       few of everything: to see that it works
---json FILE   all figures, for programs                   target/bench-pool.json
-```
+and one transaction of etcd by a process that does nothing else. `make bench-pool BENCH_OPTIONS=--help` says which options
+there are.
 
 etcd is one member on loopback with its data on tmpfs, started for this. Every call is a process of its own,
 from before its start until it has been waited for; what is compared takes turns, call by call. Read the
@@ -21,82 +13,88 @@ mod bare;
 mod figures;
 mod place;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use support::etcd::Setup;
-use support::report::{Report, heading, said};
+use bench_report::options::{Common, arguments, exit};
+use bench_report::{Outcome, Program, Report, machine};
+use clap::Parser as _;
+use support::etcd::{Setup, available};
 use support::{binary, repository};
 
 use bare::{BARE, bare};
 use figures::{
-    beside_bare_transaction, beside_own_store, killed_callers, many_callers, requests, size,
+    beside_bare_transaction, beside_own_store, killed_callers, many_callers, memory, requests,
 };
 
-type Outcome<T> = Result<T, String>;
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments = arguments();
     let done = match arguments.split_first() {
         Some((first, rest)) if first == BARE => bare(rest),
-        _ => Options::parse(&arguments).and_then(|options| bench(&options)),
+        _ => bench(&Options::parse(), &arguments),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("pool: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("bench-pool", done)
 }
 
-#[derive(Clone, Debug)]
+/// ADD and DEL of etcd-pool beside node-local and a bare transaction of etcd.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "bench-pool")]
 struct Options {
-    runs: usize,
-    held: usize,
-    json: PathBuf,
+    /// Calls for each figure
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u32).range(1..),
+        default_value = "150",
+        default_value_if("quick", "true", "20")
+    )]
+    runs: u32,
+    /// Records of other nodes in the pool
+    #[arg(long, default_value = "100000", default_value_if("quick", "true", "3000"))]
+    held: u32,
+    /// Callers at once
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=256),
+        default_value = "1,2,4,8,16,32",
+        default_value_if("quick", "true", "1,4,16")
+    )]
+    callers: Vec<u32>,
+    /// ADDs and DELs of all callers
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u32).range(1..=20_000),
+        default_value = "600",
+        default_value_if("quick", "true", "60")
+    )]
+    calls: u32,
+    #[command(flatten)]
+    common: Common,
 }
 
-impl Options {
-    fn parse(arguments: &[String]) -> Outcome<Self> {
-        let quick = arguments.iter().any(|a| a == "--quick");
-        let mut options = Self {
-            runs: if quick { 20 } else { 300 },
-            held: if quick { 3_000 } else { 100_000 },
-            json: repository().join("target/bench-pool.json"),
-        };
-        let mut arguments = arguments.iter().filter(|a| *a != "--quick");
-        while let Some(name) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
-            let number = |text: &str| match text.parse() {
-                Ok(0) | Err(_) => Err(format!("{name}: {text:?} is no number from 1 on")),
-                Ok(n) => Ok(n),
-            };
-            match name.as_str() {
-                "--runs" => options.runs = number(value()?)?,
-                "--held" => options.held = number(value()?)?,
-                "--json" => options.json = value()?.into(),
-                _ => return Err(format!("unknown option {name}")),
-            }
-        }
-        Ok(options)
-    }
-}
-
-fn bench(options: &Options) -> Outcome<()> {
-    if !support::etcd::available("bench pool") {
+fn bench(options: &Options, arguments: &[String]) -> Outcome<()> {
+    if !available("bench-pool") {
         return Err("there is no etcd".to_owned());
     }
+    let repository = repository();
+    let version = machine::said("etcd", &["--version"]);
+    let programs = vec![
+        machine::plugin("etcd-pool", &binary("etcd-pool"), Some(&repository)),
+        machine::plugin("node-local", &binary("node-local"), Some(&repository)),
+        Program {
+            name: "etcd".to_owned(),
+            version: version.trim_start_matches("etcd Version: ").to_owned(),
+            ..Program::default()
+        },
+    ];
+    let places = [("tmpfs", Path::new("/dev/shm"))];
+    let mut report = Report::begin("pool", arguments, machine::look(&places), programs);
     let etcd = Setup::new().quota(2 << 30).start();
-    let about =
-        [format!("Plugin: {}", binary("etcd-pool").display()), said("etcd", &["--version"])];
-    let heading = heading(&about, options.runs);
-    let mut report = Report::begin(&heading);
-    size(&mut report)?;
     beside_own_store(options, &etcd, &mut report)?;
     beside_bare_transaction(options, &etcd, &mut report)?;
+    memory(&etcd, &mut report)?;
     many_callers(options, &etcd, &mut report)?;
     requests(options, &etcd, &mut report)?;
     killed_callers(options, etcd, &mut report)?;
-    report.write(&heading, &options.json)
+    report.finish(options.common.json.as_deref())
 }

@@ -6,19 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bench_report::Outcome;
 use kernel::{IpNet, LinkChange, Namespace, Netlink, Route, RouteChange, VethEnd, ethtool, sysctl};
 use vpp_api::msg::{self, Neighbor};
 use vpp_api::types::{InterfaceFlags, NeighborFlags, RouteV2};
 use vpp_api::wire::Text;
 use vpp_api::{AfPacket, Client, FibPath, IfIndex, Mac, Options, Prefix};
 
-use crate::Outcome;
-
 /// The first argument of a process that does this.
 pub(crate) const BARE: &str = "--bare";
 
-/// The host's end.
-const DEVICE: &str = "vppbench0";
 const HOST_MAC: Mac = Mac([2, 0xfe, 0, 0, 0, 1]);
 const POD_MAC: Mac = Mac([2, 0xfe, 0, 0, 0, 2]);
 const VPP_MAC: Mac = Mac([2, 0xfe, 0, 0, 0, 3]);
@@ -28,6 +25,8 @@ const VPP_MAC: Mac = Mac([2, 0xfe, 0, 0, 0, 3]);
 pub(crate) struct Bare {
     pub(crate) socket: PathBuf,
     pub(crate) namespace: PathBuf,
+    /// The name of the host's end.
+    pub(crate) device: String,
     /// The gateway loopback.
     pub(crate) gateway: IfIndex,
     /// The FIB source of pods' routes.
@@ -51,7 +50,7 @@ impl Bare {
     /// Runs the process.
     pub(crate) fn run(&self, this: &Path) -> Outcome<Took> {
         let mut command = Command::new(this);
-        command.arg(BARE).arg(&self.socket).arg(&self.namespace);
+        command.arg(BARE).arg(&self.socket).arg(&self.namespace).arg(&self.device);
         command.args([self.gateway.0.to_string(), self.source.to_string()]);
         command.args(self.addresses.iter().chain(&self.gateways).map(ToString::to_string));
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
@@ -79,21 +78,24 @@ impl Bare {
             let prefix = Prefix::host(address);
             vpp.call(&msg::IpRouteAddDelV2::delete(self.source, 0, prefix)).map_err(text)?;
         }
-        vpp.delete_af_packet(DEVICE).map_err(text)?;
+        vpp.delete_af_packet(&self.device).map_err(text)?;
         let mut netlink = Netlink::open().map_err(|e| e.to_string())?;
-        if let Some(link) = netlink.link(DEVICE).map_err(|e| e.to_string())? {
+        if let Some(link) = netlink.link(&self.device).map_err(|e| e.to_string())? {
             netlink.delete_link(link.index).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
 
     fn parse(arguments: &[String]) -> Option<Self> {
-        let [socket, namespace, gateway, source, one, other, via_one, via_other] = arguments else {
+        let [socket, namespace, device, gateway, source, one, other, via_one, via_other] =
+            arguments
+        else {
             return None;
         };
         Some(Self {
             socket: socket.into(),
             namespace: namespace.into(),
+            device: device.clone(),
             gateway: IfIndex(gateway.parse().ok()?),
             source: source.parse().ok()?,
             addresses: [one.parse().ok()?, other.parse().ok()?],
@@ -106,7 +108,7 @@ impl Bare {
         let namespace = Namespace::open(&self.namespace)?;
         let mut host = Netlink::open()?;
         let end = VethEnd {
-            name: DEVICE,
+            name: &self.device,
             mac: Some(kernel::Mac(HOST_MAC.0)),
             mtu: Some(1500),
             namespace: None,
@@ -123,10 +125,10 @@ impl Bare {
         host.create_veth(&end, &peer)?;
         let took = start.elapsed();
         for (family, key, value) in [("ipv6", "disable_ipv6", "1"), ("ipv4", "rp_filter", "1")] {
-            sysctl::set(&sysctl::of_link(family, DEVICE, key), value)?;
+            sysctl::set(&sysctl::of_link(family, &self.device, key), value)?;
         }
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
-        if let Some(link) = host.link(DEVICE)? {
+        if let Some(link) = host.link(&self.device)? {
             host.change_link(link.index, &up)?;
         }
         namespace.run(|| {
@@ -161,7 +163,8 @@ impl Bare {
     fn in_vpp(&self) -> Result<Duration, vpp_api::Error> {
         let mut vpp = Client::connect(&self.socket, &Options::new("bare"))?;
         let start = Instant::now();
-        let sw_if_index = vpp.create_af_packet(&AfPacket::small(DEVICE, VPP_MAC))?.sw_if_index;
+        let sw_if_index =
+            vpp.create_af_packet(&AfPacket::small(&self.device, VPP_MAC))?.sw_if_index;
         let took = start.elapsed();
         let mut batch = vpp.batch();
         let tag = Text::new("bench")?;
@@ -203,7 +206,8 @@ impl Bare {
 
 /// The process: the kernel's part, then VPP's. Its output is the microseconds that the pair and the interface took.
 pub(crate) fn bare(arguments: &[String]) -> Outcome<()> {
-    let bare = Bare::parse(arguments).ok_or("socket, namespace, gateway, source, addresses")?;
+    let bare =
+        Bare::parse(arguments).ok_or("socket, namespace, device, gateway, source, addresses")?;
     let pair = bare.in_kernel().map_err(|e| e.to_string())?;
     let interface = bare.in_vpp().map_err(|e| e.to_string())?;
     println!("{} {}", pair.as_micros(), interface.as_micros());

@@ -4,20 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bench_report::{Figure, Goal, Outcome, Report, ms, summary};
 use ipam_core::config::json::At;
 use ipam_core::node::NodeIdentity;
 use serde_json::{Value, json};
-use support::report::{Report, ms, ratio, shown, summary};
 use support::{TimedCall, VppNode, VppPod, binary};
 use vpp_api::{Client, IfIndex, msg};
 use vpp_plugin::node::{NodeSetup, NodeSpec, Place, Wanted, differences, ensure};
 
+use crate::Options;
 use crate::bare::Bare;
 use crate::relay::Relay;
-use crate::{Options, Outcome};
 
 /// Times that are not counted: the first ones find nothing in caches.
-const WARM: usize = 3;
+const WARM: u32 = 3;
 /// The number of a loopback that stands for an uplink.
 const UPLINK: u32 = 977;
 
@@ -25,16 +25,9 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-pub(crate) fn size(report: &mut Report) -> Outcome<()> {
-    let size = fs::metadata(binary("vpp")).map_err(text)?.len();
-    let how = format!("{size} bytes");
-    report.add("binary", size as f64 / 1e6, "MB", Some((4.0, false)), &how);
-    Ok(())
-}
-
 /// A goal that is meant for a real VPP.
-fn goal(node: &VppNode, bound: f64) -> Option<(f64, bool)> {
-    (!node.is_miniature()).then_some((bound, false))
+fn goal(node: &VppNode, goal: Goal) -> Option<Goal> {
+    (!node.is_miniature()).then_some(goal)
 }
 
 /// The configuration as a file, for calls that read it themselves.
@@ -75,6 +68,8 @@ pub(crate) fn beside_bare_calls(
     let bare = Bare {
         socket: node.socket().to_owned(),
         namespace: other.namespace.path(),
+        // Several benchmarks may run on one machine.
+        device: format!("bench{}", std::process::id()),
         gateway: gateway(&mut client)?,
         source: client.fib_source("plat-pod", 0x90).map_err(text)?,
         addresses: [format!("{}.250", node.v4()), format!("{}:fffe", node.v6())]
@@ -102,19 +97,19 @@ pub(crate) fn beside_bare_calls(
     let (add, del) = (summary(adds)?, summary(dels)?);
     let (bare, pair, interface) = (summary(bares)?, summary(pairs)?, summary(interfaces)?);
     // The miniature makes interfaces in no time, so that nothing is left to compare with.
-    let how = format!("{}; bare: {}", shown(&add), shown(&bare));
-    let goal = self::goal(node, 1.3);
-    report.add("ADD by veth / bare requests", ratio(&add, &bare), "x", goal, &how);
+    let goal = self::goal(node, Goal::ratio_at_most(1.3));
+    let figure = Figure::time("attach", "ADD by veth", &add).of("vpp");
+    report.add(figure.against("the bare requests", ms(bare.median)).goal(goal));
+    report.add(Figure::time("attach", "DEL", &del).of("vpp"));
+    report.add(Figure::time("part", "the veth pair", &pair));
+    report.add(Figure::time("part", "VPP's interface", &interface));
     let beyond = ms(add.median) - ms(bare.median);
-    report.add("ADD beyond the bare requests", beyond, "ms", None, "difference of the medians");
+    let how = "difference of the medians";
+    report.add(Figure::new("part", "ADD beyond the bare requests", beyond, "ms").how(how));
     let own = ms(add.median) - ms(pair.median) - ms(interface.median);
-    let how = format!(
-        "with host-local's process; the pair: {}; VPP's interface: {}",
-        shown(&pair),
-        shown(&interface)
-    );
-    report.add("ADD without making interfaces", own, "ms", self::goal(node, 8.0), &how);
-    report.add("DEL", ms(del.median), "ms", None, &shown(&del));
+    let goal = self::goal(node, Goal::at_most(8.0));
+    let figure = Figure::new("part", "ADD without making interfaces", own, "ms");
+    report.add(figure.goal(goal).how("with host-local's process"));
     // What goes on in host-local's process.
     let ipam = TimedCall::new(
         &binary("host-local"),
@@ -137,7 +132,7 @@ pub(crate) fn beside_bare_calls(
         time(&undo, &id)?;
     }
     let alone = summary(alone)?;
-    report.add("host-local's ADD in it", ms(alone.median), "ms", None, &shown(&alone));
+    report.add(Figure::time("part", "host-local's ADD in it", &alone));
     Ok(())
 }
 
@@ -163,7 +158,7 @@ pub(crate) fn round_trips(node: &VppNode, report: &mut Report) -> Outcome<()> {
     time(&del, "before")?;
     config["socket"] = relay_at.to_string_lossy().into();
     let relayed = written(node, "relayed.json", &config);
-    for (command, goal) in [("ADD", Some((3.0, false))), ("DEL", None)] {
+    for (command, goal) in [("ADD", Some(Goal::at_most(3.0))), ("DEL", None)] {
         let relay = Relay::start(&relay_at, node.socket())?;
         let all = call(node, command, &relayed, &pod);
         time(&all, "counted")?;
@@ -173,7 +168,8 @@ pub(crate) fn round_trips(node: &VppNode, report: &mut Report) -> Outcome<()> {
         let besides = if command == "ADD" { 2 } else { 1 };
         let how = format!("{trips} in all, with the handshake");
         let what = format!("round trips of {command}");
-        report.add(&what, trips.saturating_sub(besides) as f64, "", goal, &how);
+        let trips = trips.saturating_sub(besides) as f64;
+        report.add(Figure::new("trips", &what, trips, "").of("vpp").goal(goal).how(how));
     }
     forget_uplink(node)
 }
@@ -243,24 +239,15 @@ pub(crate) fn peer_routes(options: &Options, node: &VppNode, report: &mut Report
     ensure(&mut client, &wants(&without), &place(), None).map_err(text)?;
     forget_uplink(node)?;
     let (added, verified, removed) = (summary(added)?, summary(verified)?, summary(removed)?);
-    let count = options.routes;
-    let goal = self::goal(node, 50.0);
-    report.add(
-        &format!("{count} routes verified"),
-        ms(verified.median),
-        "ms",
-        goal,
-        &shown(&verified),
-    );
-    let goal = self::goal(node, 200.0);
-    report.add(&format!("{count} routes added"), ms(added.median), "ms", goal, &shown(&added));
-    report.add(
-        &format!("{count} routes removed"),
-        ms(removed.median),
-        "ms",
-        None,
-        &shown(&removed),
-    );
+    for (what, time, bound) in [
+        ("routes to other nodes verified", &verified, Some(50.0)),
+        ("routes to other nodes added", &added, Some(200.0)),
+        ("routes to other nodes removed", &removed, None),
+    ] {
+        let goal = bound.and_then(|bound| self::goal(node, Goal::at_most(bound)));
+        let figure = Figure::time("routes", what, time).of("vpp").at("routes", options.routes);
+        report.add(figure.goal(goal));
+    }
     Ok(())
 }
 
@@ -271,11 +258,13 @@ pub(crate) fn memory(options: &Options, node: &VppNode, report: &mut Report) -> 
     let Some((first, others)) = pods.split_first() else { return Ok(()) };
     let add = call(node, "ADD", &file, first);
     match add.peak_memory(&first.id).map_err(text)? {
-        Some(peak) => {
-            let peak = peak as f64 / 1e3;
-            report.add("memory of an ADD", peak, "MB", Some((6.0, false)), "VmHWM of the plugin");
+        Some(kib) => {
+            let memory = kib as f64 * 1024.0 / 1e6;
+            let goal = Goal::at_most(6.0);
+            let figure = Figure::new("memory", "memory of an ADD", memory, "MB").of("vpp");
+            report.add(figure.goal(goal).how("VmHWM of the plugin"));
         }
-        None => println!("| memory of an ADD | ? | | | strace is not installed |"),
+        None => report.without("memory of an ADD", "strace is not installed"),
     }
     let pid = node.client().ping().map_err(text)?;
     let resident = || -> Option<f64> {
@@ -293,11 +282,12 @@ pub(crate) fn memory(options: &Options, node: &VppNode, report: &mut Report) -> 
     }
     match before.zip(after) {
         Some((before, after)) if !node.is_miniature() => {
-            let each = (after - before) / 1e3 / options.pods as f64;
+            let each = (after - before) * 1024.0 / 1e6 / f64::from(options.pods);
             let how = format!("{} pods: from {before} to {after} kB resident", options.pods);
-            report.add("VPP's memory for a pod", each, "MB", Some((2.0, false)), &how);
+            let figure = Figure::new("memory", "memory for a pod", each, "MB").of("VPP");
+            report.add(figure.goal(Goal::at_most(2.0)).how(how));
         }
-        _ => println!("| VPP's memory for a pod | ? | | | the miniature has none |"),
+        _ => report.without("VPP's memory for a pod", "the one in miniature has none"),
     }
     Ok(())
 }

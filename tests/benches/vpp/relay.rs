@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 
-use crate::Outcome;
+use bench_report::Outcome;
 
 /// Who has said something last, and how often the client was the first to speak again.
 #[derive(Debug, Default)]

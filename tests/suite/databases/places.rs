@@ -3,16 +3,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipam_core::identity::Instance;
 use ipam_stores::survey::{NetworkState, Place};
 use serde_json::json;
 use support::{
-    MountNamespace, Plugin, Scratch, Site, Snapshot, have, install_copy, install_script, is_root,
-    program, skip_unless,
+    MountNamespace, Plugin, Scratch, Shortage, Site, SmallDisk, Snapshot, have,
+    install_unprivileged, is_root, skip_unless,
 };
 
 use super::{PLUGINS, assert_refused, assert_unchanged, newest, recorded, site, status};
@@ -110,12 +109,7 @@ fn without_permission() {
     }
     for plugin in PLUGINS {
         let scratch = Scratch::new("db-perm");
-        let copy = install_copy(&support::binary(plugin.name()), &scratch.join("bin/plugin"));
-        let setpriv = program("setpriv");
-        let options =
-            ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"].map(OsStr::new);
-        let command: Vec<&OsStr> = std::iter::once(setpriv.as_os_str()).chain(options).collect();
-        let script = install_script(&scratch.join("bin/unprivileged"), &command, &copy);
+        let script = install_unprivileged(&support::binary(plugin.name()), &scratch);
         let root = site(plugin, &scratch);
         root.call("ADD", "held").run().ok();
         let user = root.clone().with_binary(script);
@@ -161,26 +155,15 @@ fn for_sticky(site: &Site) {
     site.call_with("ADD", "c1", &config).env("CNI_ARGS", args).run().ok();
 }
 
-fn can_mount(test: &str) -> bool {
-    let tools = have("unshare") && have("nsenter") && have("mount");
-    skip_unless(test, &[(is_root(), "root"), (tools, "unshare, nsenter and mount")])
-}
-
-/// A site whose plugin runs in a mount namespace.
-fn site_in(namespace: &MountNamespace, plugin: Plugin, scratch: &Scratch) -> Site {
-    let wrapper = namespace.wrapper(&support::binary(plugin.name()), &scratch.join("bin/plugin"));
-    site(plugin, scratch).with_binary(wrapper)
-}
-
 #[test]
 fn a_read_only_file_system() {
-    if !can_mount("a_read_only_file_system") {
+    if !MountNamespace::can_be_made("a_read_only_file_system") {
         return;
     }
     for plugin in PLUGINS {
         let scratch = Scratch::new("db-ro");
         let namespace = MountNamespace::new();
-        let site = site_in(&namespace, plugin, &scratch);
+        let site = site(plugin, &scratch).inside(&namespace, &scratch);
         let result = site.call("ADD", "held").run().ok();
         let run = site.run().as_os_str();
         namespace.run("mount", &[OsStr::new("--bind"), run, run]);
@@ -205,55 +188,11 @@ fn a_read_only_file_system() {
     }
 }
 
-/// What a full file system lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shortage {
-    Pages,
-    Inodes,
-}
-
-/// A small tmpfs.
-struct SmallDisk {
-    inside: PathBuf,
-    outside: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(namespace: &MountNamespace, inside: PathBuf) -> Self {
-        namespace.mount_tmpfs(&inside, "size=512k,nr_inodes=40,mode=0755");
-        let outside = namespace.path(&inside);
-        Self { inside, outside }
-    }
-
-    /// Leaves so many pages or inodes.
-    fn fill_up(&self, shortage: Shortage, left: u64) {
-        match shortage {
-            Shortage::Pages => {
-                let mut file = fs::File::create(self.outside.join("padding")).expect("an inode");
-                let mut pages: u64 = 0;
-                while file.write_all(&[b'x'; 4096]).is_ok() {
-                    pages += 1;
-                    assert!(pages < 1000, "the file system is not small");
-                }
-                file.set_len(4096 * pages.saturating_sub(left)).expect("a shorter file");
-            }
-            Shortage::Inodes => {
-                let name = |n: u64| self.outside.join(format!("padding{n}"));
-                let full = (0..1000).find(|n| fs::File::create(name(*n)).is_err());
-                let full = full.expect("the file system is small");
-                for n in full.saturating_sub(left)..full {
-                    fs::remove_file(name(n)).expect("a file can be removed");
-                }
-            }
-        }
-    }
-}
-
 /// From no room at all to enough: each ADD is served or refused as a whole, and whatever is held can be
 /// freed.
 #[test]
 fn a_full_file_system() {
-    if !can_mount("a_full_file_system") {
+    if !MountNamespace::can_be_made("a_full_file_system") {
         return;
     }
     for plugin in PLUGINS {
@@ -263,8 +202,10 @@ fn a_full_file_system() {
             let mut served = Vec::new();
             for (n, left) in [0, 1, 2, 3, 5, 8, 16, 40].into_iter().enumerate() {
                 let what = format!("{plugin:?}, {shortage:?}, {left} left");
-                let disk = SmallDisk::mount(&namespace, scratch.path().join(format!("small{n}")));
-                let site = site_in(&namespace, plugin, &scratch)
+                let disk =
+                    SmallDisk::mount(&namespace, scratch.path().join(format!("small{n}")), 512);
+                let site = site(plugin, &scratch)
+                    .inside(&namespace, &scratch)
                     .with_run(disk.inside.join("run"))
                     .with_state(scratch.path().join(format!("state{n}")))
                     .dual_stack(true);
@@ -307,14 +248,15 @@ fn a_full_file_system() {
 /// GC may be what is to make room on a full node.
 #[test]
 fn gc_on_a_full_file_system() {
-    if !can_mount("gc_on_a_full_file_system") {
+    if !MountNamespace::can_be_made("gc_on_a_full_file_system") {
         return;
     }
     for plugin in PLUGINS {
         let scratch = Scratch::new("db-gc");
         let namespace = MountNamespace::new();
-        let disk = SmallDisk::mount(&namespace, scratch.path().join("small"));
-        let site = site_in(&namespace, plugin, &scratch).with_run(disk.inside.join("run"));
+        let disk = SmallDisk::mount(&namespace, scratch.path().join("small"), 512);
+        let site =
+            site(plugin, &scratch).inside(&namespace, &scratch).with_run(disk.inside.join("run"));
         let seen = site.holdings().in_database(&disk.outside.join("run/plat.db")).frozen();
         for id in ["a", "b", "c"] {
             site.call("ADD", id).run().ok();
@@ -330,7 +272,7 @@ fn gc_on_a_full_file_system() {
 /// The very first ADD where there is too little room to make a database: nothing is left that is in the way.
 #[test]
 fn a_first_add_on_a_full_file_system() {
-    if !can_mount("a_first_add_on_a_full_file_system") {
+    if !MountNamespace::can_be_made("a_first_add_on_a_full_file_system") {
         return;
     }
     for plugin in PLUGINS {
@@ -338,8 +280,9 @@ fn a_first_add_on_a_full_file_system() {
         let namespace = MountNamespace::new();
         for (n, left) in [0, 1, 4, 10, 20, 25, 30, 60].into_iter().enumerate() {
             let what = format!("{plugin:?}, {left} left");
-            let disk = SmallDisk::mount(&namespace, scratch.path().join(format!("small{n}")));
-            let site = site_in(&namespace, plugin, &scratch)
+            let disk = SmallDisk::mount(&namespace, scratch.path().join(format!("small{n}")), 512);
+            let site = site(plugin, &scratch)
+                .inside(&namespace, &scratch)
                 .with_run(disk.inside.join("run"))
                 .with_state(scratch.path().join(format!("state{n}")));
             disk.fill_up(Shortage::Pages, left);
@@ -362,14 +305,16 @@ fn a_first_add_on_a_full_file_system() {
 /// The marker's file system is another one; sticky addresses are a hint and no reason to fail.
 #[test]
 fn a_full_file_system_for_the_durable_state() {
-    if !can_mount("a_full_file_system_for_the_durable_state") {
+    if !MountNamespace::can_be_made("a_full_file_system_for_the_durable_state") {
         return;
     }
     for plugin in PLUGINS {
         let scratch = Scratch::new("db-durable");
         let namespace = MountNamespace::new();
-        let disk = SmallDisk::mount(&namespace, scratch.path().join("small"));
-        let site = site_in(&namespace, plugin, &scratch).with_state(disk.inside.join("state"));
+        let disk = SmallDisk::mount(&namespace, scratch.path().join("small"), 512);
+        let site = site(plugin, &scratch)
+            .inside(&namespace, &scratch)
+            .with_state(disk.inside.join("state"));
         let what = format!("{plugin:?}");
         disk.fill_up(Shortage::Pages, 0);
         assert_refused(&site.call("ADD", "c1").run(), &[5], site.state(), &what);
@@ -395,12 +340,12 @@ fn a_full_file_system_for_the_durable_state() {
 /// neither shown nor changed.
 #[test]
 fn another_mount_namespace() {
-    if !can_mount("another_mount_namespace") {
+    if !MountNamespace::can_be_made("another_mount_namespace") {
         return;
     }
     let scratch = Scratch::new("db-root");
     let namespace = MountNamespace::new();
-    let site = site_in(&namespace, Plugin::NodeLocal, &scratch);
+    let site = site(Plugin::NodeLocal, &scratch).inside(&namespace, &scratch);
     namespace.mount_tmpfs(site.run(), "size=1m,mode=0700");
     site.call("ADD", "inside").run().ok();
     // The same path outside.

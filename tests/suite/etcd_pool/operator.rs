@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use ipam_pool::key::{DEFAULT_PREFIX, Keys};
 use ipam_pool::txn::Op;
 use serde_json::{Value, json};
+use support::documented;
 use support::etcd::{Etcd, available};
 use support::{PoolNode, have, skip_unless, wait_until};
 
@@ -96,6 +97,7 @@ fn an_imported_block_is_taken_over_with_its_pods() {
     let own = node.add("c1", &config).remove(0);
     node.settle();
     let listed = node.plat(&["node", "ls", "--json"]).output().expect("plat can be started");
+    documented(["plat", "node", "ls", "--json"], &String::from_utf8_lossy(&listed.stdout));
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("a document");
     let name = listed["nodes"][0]["name"].as_str().expect("a name").to_owned();
 
@@ -117,6 +119,7 @@ fn an_imported_block_is_taken_over_with_its_pods() {
 
     let held = || -> Vec<String> {
         let output = node.plat(&["ls", "--json"]).output().expect("plat can be started");
+        documented(["plat", "ls", "--json"], &String::from_utf8_lossy(&output.stdout));
         let all: Value = serde_json::from_slice(&output.stdout).expect("a document");
         let all = all["allocations"].as_array().expect("a list").clone();
         all.iter().map(|a| a["address"].as_str().expect("an address").to_owned()).collect()

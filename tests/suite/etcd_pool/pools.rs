@@ -1,8 +1,11 @@
 //! Which pool, and which etcd.
 
+use std::thread;
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use support::PoolNode;
 use support::etcd::{Authority, Etcd, Setup, Subject, available, available_with_tls};
+use support::{PoolNode, finish, wait_until};
 
 use super::{error, local};
 
@@ -48,6 +51,46 @@ fn a_pool_is_what_the_configuration_says() {
     let (code, text) = error(&node.call("ADD", &v6).id("c7").run());
     assert_eq!(code, 7, "{text}");
     assert!(text.contains("no IPv6"), "{text}");
+    node.settle();
+}
+
+#[test]
+fn a_node_that_may_hold_more_learns_of_it() {
+    if !available("a_node_that_may_hold_more_learns_of_it") {
+        return;
+    }
+    let etcd = Etcd::single();
+    let node = PoolNode::new("pool-more", &etcd.patient());
+    let plat = |arguments: &[&str]| {
+        let said = finish(&mut node.plat(arguments), b"");
+        assert_eq!(said.exit, Some(0), "{arguments:?}: {}{}", said.stdout, said.stderr);
+    };
+    plat(&[
+        "pool",
+        "create",
+        "pods",
+        "--cidr",
+        "10.64.0.0/24",
+        "--block",
+        "30",
+        "--max-blocks",
+        "1",
+    ]);
+    let config = node.config(json!("pods"));
+    let add = |id: String| node.call("ADD", &config).id(&id).run();
+    let refused = (0..8).map(|n| add(format!("c{n}"))).find(|outcome| outcome.exit != Some(0));
+    let (code, text) = error(&refused.expect("a block of four has no room for eight"));
+    assert_eq!(code, 11, "{text}");
+    assert!(text.contains("may not hold more"), "{text}");
+
+    // Nothing is left of earlier calls that would read the pool anew.
+    node.settle();
+    plat(&["pool", "edit", "pods", "--max-blocks", "8"]);
+    // By ADDs alone: no DEL, no STATUS, no agent. As a runtime does, now and then.
+    wait_until("the node holds another block", || {
+        thread::sleep(Duration::from_millis(500));
+        add("another".to_owned()).exit == Some(0)
+    });
     node.settle();
 }
 

@@ -49,6 +49,8 @@ fn configurations_of_vpp_can_be_meant_so() {
     kinds.sort();
     let all = [
         ("auto", "etcd-pool"),
+        ("auto", "node-local"),
+        ("auto", "node-local"),
         ("memif", "host-local"),
         ("tap", "node-local"),
         ("veth", "host-local"),

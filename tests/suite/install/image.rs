@@ -11,7 +11,8 @@ use support::{
 
 use super::{PLUGINS, assert_answers, package};
 
-const CONTAINERS_CONF: &str = r#"
+/// What makes Podman work on a node of the tests.
+pub(crate) const CONTAINERS_CONF: &str = r#"
 [engine]
 cgroup_manager = "cgroupfs"
 runtime = "runc"
@@ -31,6 +32,16 @@ fn add_libraries(rootfs: &Path) {
     }
 }
 
+/// What the image is built of, below a scratch place: a Containerfile and `rootfs`.
+pub(crate) fn lay_out(scratch: &Scratch) -> PathBuf {
+    let context: PathBuf = scratch.path().join("image");
+    let licences = scratch.write("licences", "all licences\n").to_string_lossy().into_owned();
+    let dir = binary("plat-cni").parent().expect("it lies somewhere").to_path_buf();
+    package("image.sh", &[&dir, &context], &[("THIRD_PARTY", &licences)]);
+    add_libraries(&context.join("rootfs"));
+    context
+}
+
 fn podman(node: &Node, words: &[&str]) -> Outcome {
     let podman =
         ["env", "CONTAINERS_CONF=/run/containers.conf", "podman", "--storage-driver", "vfs"];
@@ -40,7 +51,6 @@ fn podman(node: &Node, words: &[&str]) -> Outcome {
 }
 
 #[test]
-#[ignore = "presses and unpacks whole packages: run by make test-long"]
 fn the_image_installs_and_becomes_the_agent() {
     let needs = [
         (is_root(), "root"),
@@ -54,11 +64,7 @@ fn the_image_installs_and_becomes_the_agent() {
     let scratch = Scratch::new("image");
     let node = Node::start("vm-009");
     node.write("/run/containers.conf", CONTAINERS_CONF);
-    let context: PathBuf = scratch.path().join("image");
-    let licences = scratch.write("licences", "all licences\n").to_string_lossy().into_owned();
-    let dir = binary("plat-cni").parent().expect("it lies somewhere").to_path_buf();
-    package("image.sh", &[&dir, &context], &[("THIRD_PARTY", &licences)]);
-    add_libraries(&context.join("rootfs"));
+    let context = lay_out(&scratch);
     let context = context.to_string_lossy();
     podman(&node, &["build", "--isolation", "chroot", "--tag", "localhost/plat-test", &context]);
 

@@ -1,6 +1,7 @@
 //! `plat install` and `plat uninstall`, the binary of all programs, and the packages.
 
-mod image;
+mod files;
+pub(crate) mod image;
 mod killed;
 mod multi_call;
 mod packages;

@@ -102,7 +102,6 @@ fn make_install_lays_everything_out_below_destdir() {
 }
 
 #[test]
-#[ignore = "presses and unpacks whole packages: run by make test-long"]
 fn the_archive_has_everything_and_the_same_bytes_each_time() {
     if !skip_unless(
         "the_archive_has_everything_and_the_same_bytes_each_time",
@@ -231,7 +230,6 @@ impl Debian {
 }
 
 #[test]
-#[ignore = "presses and unpacks whole packages: run by make test-long"]
 fn the_debian_package_comes_and_goes() {
     let needs = [(is_root(), "root"), (have("dpkg-deb"), "dpkg"), (have("xz"), "xz-utils")];
     if !skip_unless("the_debian_package_comes_and_goes", &needs) {

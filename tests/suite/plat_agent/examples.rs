@@ -1,4 +1,5 @@
-//! Every configuration of `conf-examples/plat-agent` is one that the agent takes, and those of the scenarios are.
+//! Every configuration of `conf-examples/plat-agent` is one that the agent takes, and those of the scenarios, of Kubernetes
+//! and of Nomad are.
 
 use std::fs;
 
@@ -17,7 +18,10 @@ fn the_examples_are_configurations() {
     let mut count = 0;
     let examples = repository().join("conf-examples");
     let scenarios = fs::read_dir(examples.join("scenarios")).expect("it is there").flatten();
-    let dirs = scenarios.map(|entry| entry.path()).chain([examples.join("plat-agent")]);
+    let overlays =
+        fs::read_dir(examples.join("kubernetes/overlays")).expect("it is there").flatten();
+    let further = ["plat-agent", "kubernetes/base", "nomad"].map(|dir| examples.join(dir));
+    let dirs = scenarios.chain(overlays).map(|entry| entry.path()).chain(further);
     for entry in dirs.flat_map(|dir| fs::read_dir(dir).expect("it is there").flatten()) {
         let path = entry.path();
         let text = fs::read_to_string(&path).expect("it can be read");
@@ -28,7 +32,9 @@ fn the_examples_are_configurations() {
         // The examples are for hosts whose names tell their index.
         config["index"] = 1.into();
         config["node"] = "vm-001".into();
-        if config.get("etcd").is_some() {
+        // Some of them leave it to a file of the node where etcd is.
+        let sources = config["routes"]["sources"].as_array().cloned().unwrap_or_default();
+        if config.get("etcd").is_some() || sources.iter().any(|source| source["type"] == "pool") {
             config["etcd"] = cluster.connection();
         }
         node.configure(&config);
@@ -37,5 +43,5 @@ fn the_examples_are_configurations() {
         assert!(said.contains(" added, "), "{}: {said}", path.display());
         count += 1;
     }
-    assert!(count >= 10, "{count} examples");
+    assert!(count >= 15, "{count} examples");
 }

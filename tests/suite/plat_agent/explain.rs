@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use support::documented;
 
 use super::cluster::Node;
 
@@ -30,6 +31,7 @@ pub(super) fn explained(node: &Node) -> Explained {
     let before = node.space.routes();
     let (exit, document) = node.agent(&["--dry-run", "--json"]);
     assert!(matches!(exit, Some(0 | 1)), "{document}");
+    documented(["plat-agent", "--json"], &document);
     let report: Value = serde_json::from_str(&document).expect("one JSON document");
     let mut all = Vec::new();
     for row in rows(&report) {

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::documented;
 use support::{Call, Outcome, binary, wait_until};
 
 use super::cluster::{Cluster, Node, available};
@@ -97,11 +98,11 @@ fn a_node_tells_how_it_is_while_etcd_goes_and_comes_back() {
     }
     let text = get(&one, "/metrics");
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-    assert!(
-        text.contains(
-            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
-        )
-    );
+    assert!(text.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{text}");
+    let asked = "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n\r\n";
+    let open = spoken(&one, asked.as_bytes());
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(open.contains(kind) && open.ends_with("# EOF\n"), "{open}");
     let added = "plat_route_changes_total{sink=\"kernel, table main\",family=\"ipv4\",action=\"add\",outcome=\"done\"}";
     for (name, right) in [
         ("plat_source_up{source=\"pool\",position=\"0\"}", 1.0),
@@ -125,6 +126,7 @@ fn a_node_tells_how_it_is_while_etcd_goes_and_comes_back() {
     assert!(said.contains("on vm-001, running for ") && said.contains(", ready\n"), "{said}");
     assert!(said.contains("  kernel, table main  up "), "{said}");
     let said = waits_for_status(&one, &["--json"], 0);
+    documented(["plat", "agent", "status", "--json"], &said);
     let document: Value = serde_json::from_str(&said).expect("a document");
     assert_eq!(document["ready"], true, "{said}");
     assert_eq!(document["totals"][0]["present"], 2, "{said}");
@@ -200,13 +202,11 @@ fn calls_of_plugins_pools_and_the_outbox_are_counted() {
     call("ADD", "c2", local.clone()).ok();
     wait_until("the pool serves", || call("ADD", "c4", pool.clone()).exit == Some(0));
     call("DEL", "c4", pool.clone()).ok();
-    let of = |instance: &str, command: &str, outcome: &str| {
-        format!(
-            "{{instance=\"{instance}\",network=\"net\",command=\"{command}\",outcome=\"{outcome}\"}}"
-        )
+    let of = |ipam: &str, command: &str, outcome: &str| {
+        format!("{{ipam=\"{ipam}\",network=\"net\",command=\"{command}\",outcome=\"{outcome}\"}}")
     };
-    let calls = |instance: &str, command: &str, outcome: &str| {
-        format!("plat_calls_total{}", of(instance, command, outcome))
+    let calls = |ipam: &str, command: &str, outcome: &str| {
+        format!("plat_calls_total{}", of(ipam, command, outcome))
     };
     for (name, expected) in [
         (calls("node-local", "ADD", "done"), 2.0),
@@ -214,11 +214,11 @@ fn calls_of_plugins_pools_and_the_outbox_are_counted() {
         (calls("node-local", "DEL", "done"), 1.0),
         (calls("etcd-pool", "ADD", "done"), 1.0),
         (calls("etcd-pool", "DEL", "done"), 1.0),
-        ("plat_allocations{instance=\"node-local\",network=\"net\"}".to_owned(), 1.0),
+        ("plat_allocations{ipam=\"node-local\",network=\"net\"}".to_owned(), 1.0),
     ] {
         waits_for_metric(&node, &name, |value| value == expected);
     }
-    let range = "{instance=\"node-local\",network=\"net\",ranges=\"10.9.0.2-10.9.0.3\"}";
+    let range = "{ipam=\"node-local\",network=\"net\",ranges=\"10.9.0.2-10.9.0.3\"}";
     waits_for_metric(&node, &format!("plat_pool_addresses_allocated{range}"), |value| value == 1.0);
     let text = get(&node, "/metrics");
     for (name, expected) in [("plat_pool_addresses", 2.0), ("plat_pool_addresses_free", 1.0)] {

@@ -4,18 +4,18 @@ fail, when it is killed itself, and when VPP ends once more meanwhile.
 */
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::documented;
 use support::vpp::Trouble;
 use support::{
     Owned, PodNamespace, Random, VppNode, VppPod, binary, have, is_root, program, skip_unless,
     wait_until,
 };
-use vpp_plugin::record::Records;
-use vpp_plugin::replay::{Place, PodState, inspect};
+use vpp_plugin::replay::PodState;
 
 /// The uplink that every VPP in miniature has.
 const UPLINK: &str = "GigabitEthernet0/4/0";
@@ -112,31 +112,11 @@ impl Drop for Agent {
     }
 }
 
-/// How every attachment is: nothing is changed.
-fn states(node: &VppNode) -> Vec<PodState> {
-    let records = Records::new(node.run_dir().join("vpp"));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let place = Place { records: &records, root: Path::new("/"), deadline };
-    let report = inspect(&mut node.client(), &place).expect("VPP answers");
-    report.pods.into_iter().map(|pod| pod.state).collect()
-}
-
 fn waits_until_whole(node: &VppNode, pods: usize) {
     wait_until("every pod is back", || {
-        let states = states(node);
-        states.len() == pods && states.iter().all(|state| *state == PodState::Fine)
+        let found = node.inspect().pods;
+        found.len() == pods && found.iter().all(|pod| pod.state == PodState::Fine)
     });
-}
-
-/// What the pod has, without counters.
-fn pod_side(pod: &VppPod) -> [Value; 4] {
-    let ip = |words: &[&str]| pod.namespace.ip(words);
-    [
-        ip(&["address", "show"]),
-        ip(&["-4", "route", "show"]),
-        ip(&["-6", "route", "show"]),
-        ip(&["neighbor", "show", "nud", "permanent"]),
-    ]
 }
 
 #[test]
@@ -156,7 +136,7 @@ fn pods_of_every_kind_come_back_by_themselves() {
         .collect();
     agent.start();
     agent.says("5 attachments, 5 as they should be, within");
-    let sides = || attached.iter().map(|(pod, ..)| pod_side(pod)).collect::<Vec<_>>();
+    let sides = || attached.iter().map(|(pod, ..)| pod.side()).collect::<Vec<_>>();
     let before = sides();
     for _ in 0..2 {
         agent.kill();
@@ -177,6 +157,7 @@ fn pods_of_every_kind_come_back_by_themselves() {
     }
     // Who asks for one look gets it told.
     let told = agent.run(&["--dry-run", "--json"]);
+    documented(["plat-agent", "--json"], &String::from_utf8_lossy(&told.stdout));
     let document: Value = serde_json::from_slice(&told.stdout).expect("JSON");
     let pods = document["vpps"][0]["pods"].as_array().expect("pods");
     assert_eq!(pods.len(), 5, "{document}");
@@ -272,7 +253,7 @@ fn an_agent_in_a_wrong_namespace_breaks_nothing() {
     let config = node.config("veth");
     let pods = [node.pod(), node.pod()];
     let results = pods.each_ref().map(|pod| node.add(pod, &config));
-    let before = pods.each_ref().map(pod_side);
+    let before = pods.each_ref().map(VppPod::side);
     node.restart_vpp();
     let elsewhere = PodNamespace::new();
     let lost = Agent::keeping(&node).within(&elsewhere);
@@ -280,7 +261,7 @@ fn an_agent_in_a_wrong_namespace_breaks_nothing() {
     let text = String::from_utf8_lossy(&once.stdout);
     assert_eq!(once.status.code(), Some(1), "{text}");
     assert!(text.contains("is not in this network namespace"), "{text}");
-    assert_eq!(pods.each_ref().map(pod_side), before);
+    assert_eq!(pods.each_ref().map(VppPod::side), before);
     assert_eq!(node.interfaces(&node.tag_prefix()).len(), 0);
     let once = Agent::keeping(&node).run(&["--once"]);
     assert_eq!(once.status.code(), Some(0), "{}", String::from_utf8_lossy(&once.stdout));

@@ -37,6 +37,52 @@ pub(super) fn routes_in(vpp: &Vpp) -> BTreeSet<String> {
     })
 }
 
+/// VPP may not notice that a connection has ended: the agent takes leave, as a daemon also.
+#[test]
+fn the_agent_takes_leave_of_vpp() {
+    if !available("the_agent_takes_leave_of_vpp") {
+        return;
+    }
+    let vpp = Vpp::start(Setup::default());
+    let cluster = Cluster::new();
+    let mut node = cluster.node(1);
+    let routes = json!({"routes": [{"dst": "10.1.2.0/24", "gw": "192.168.16.2", "node": "b"}]});
+    let file = node.scratch.write("routes.json", routes.to_string());
+    node.configure(&json!({
+        "node": "vm-001",
+        "routes": {
+            "sources": [{"type": "file", "path": file}],
+            "sinks": [{"type": "vpp", "socket": vpp.path()}],
+        },
+        "vpp": {"socket": vpp.path()},
+    }));
+    for arguments in [&["--dry-run"][..], &["--once"], &["--cleanup"]] {
+        let (exit, said) = node.agent(arguments);
+        assert_eq!(exit, Some(0), "{said}");
+    }
+    let all_have_left = || {
+        vpp.settle();
+        assert_eq!(vpp.silent_ends(), 0);
+        assert_eq!(vpp.complaints(), [""; 0]);
+    };
+    all_have_left();
+    node.start();
+    wait_until("the route is there", || ours(&vpp) == 1);
+    wait_until("what is attached is looked at", || node.log().contains(" attachments"));
+    node.end();
+    all_have_left();
+    // One that is killed cannot; the next one makes VPP notice that.
+    node.start();
+    wait_until("it is connected", || vpp.clients() == 2);
+    node.kill();
+    wait_until("it is gone", || vpp.clients() == 0);
+    node.start();
+    wait_until("it is connected", || vpp.clients() == 2);
+    wait_until("VPP has noticed", || vpp.silent_ends() == 0);
+    node.end();
+    all_have_left();
+}
+
 #[test]
 fn routes_are_in_vpp_and_come_back() {
     if !available("routes_are_in_vpp_and_come_back") {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use ipam_pool::key::Keys;
 use serde_json::{Value, json};
+use support::documented;
 use support::{etcd, wait_until};
 
 use super::{Cluster, addr, block, used};
@@ -159,6 +160,7 @@ fn changes_are_told_as_they_happen() {
     let reader = std::thread::spawn(move || {
         for line in lines {
             let line = line.expect("a line");
+            documented(["plat", "watch", "--json"], &line);
             let _ =
                 sender.send(serde_json::from_str::<Value>(&line).expect("a document in a line"));
         }

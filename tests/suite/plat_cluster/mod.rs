@@ -3,7 +3,7 @@
 mod importing;
 mod looking;
 
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use etcd_pool::client::{Connection, Etcd as Client};
@@ -12,44 +12,13 @@ use ipam_pool::key::Keys;
 use ipam_pool::txn::{Op, Txn};
 use serde_json::{Value, json};
 use support::etcd::Etcd;
-use support::{Scratch, binary};
+use support::{Answer, Scratch, binary};
 
 /// An etcd with records, and a system of the test's own to run `plat` on.
 struct Cluster {
     etcd: Etcd,
     client: Client,
     scratch: Scratch,
-}
-
-/// What a command answered.
-struct Answer {
-    exit: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Answer {
-    fn document(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {} {}", self.stdout, self.stderr))
-    }
-
-    /// Asserts how it ended.
-    fn ends(self, exit: i32) -> Self {
-        assert_eq!(self.exit, Some(exit), "{}{}", self.stdout, self.stderr);
-        self
-    }
-
-    /// Asserts that a line has all of these, apart from spaces between.
-    fn says(&self, words: &str) {
-        let plain = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(
-            self.stdout.lines().any(|line| plain(line).contains(words)),
-            "no line has {words:?}:\n{}{}",
-            self.stdout,
-            self.stderr
-        );
-    }
 }
 
 fn addr(text: &str) -> Addr {
@@ -140,10 +109,7 @@ impl Cluster {
     }
 
     fn plat(&self, arguments: &[&str]) -> Answer {
-        let Output { status, stdout, stderr } =
-            self.command(arguments).output().expect("plat can be started");
-        let text = |bytes| String::from_utf8(bytes).expect("plat writes UTF-8");
-        Answer { exit: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        Answer::of(&mut self.command(arguments))
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use support::etcd::Etcd;
-use support::{Scratch, binary};
+use support::{Scratch, binary, documented};
 
 /// An etcd, and a machine that `plat` runs on.
 struct Cluster {
@@ -22,7 +22,7 @@ impl Cluster {
 
     /// Runs `plat`, which has no terminal.
     fn plat(&self, arguments: &[&str]) -> Output {
-        Command::new(binary("plat"))
+        let output = Command::new(binary("plat"))
             .args(arguments)
             .args(["--etcd", &self.etcd.endpoint(0)])
             .env("PLAT_STATE_DIR", self.scratch.path().join("state"))
@@ -30,7 +30,9 @@ impl Cluster {
             .env_remove("PLAT_ETCD_CONFIG")
             .stdin(std::process::Stdio::null())
             .output()
-            .expect("plat can be started")
+            .expect("plat can be started");
+        documented(["plat"].iter().chain(arguments), &String::from_utf8_lossy(&output.stdout));
+        output
     }
 
     /// The same, with an exit status that is expected; tells what it has printed.

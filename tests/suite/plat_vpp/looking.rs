@@ -1,12 +1,9 @@
 //! What an operator asks of pods on VPP: `show`, `check`, `trace`. On a real VPP where `VPP_API_SOCK` names one.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{VppNode, VppPod};
-use support::{binary, is_root, program, skip_unless};
-
-use super::Answer;
+use support::{Answer, VppNode, VppPod, binary, documented, is_root, program, skip_unless};
 
 /// `plat vpp` on a node.
 fn plat(node: &VppNode, arguments: &[&str]) -> Command {
@@ -20,16 +17,8 @@ fn plat(node: &VppNode, arguments: &[&str]) -> Command {
     command
 }
 
-fn answer(output: Output) -> Answer {
-    Answer {
-        exit: output.status.code(),
-        stdout: String::from_utf8(output.stdout).expect("plat prints UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("plat prints UTF-8"),
-    }
-}
-
 fn run(node: &VppNode, arguments: &[&str]) -> Answer {
-    answer(plat(node, arguments).output().expect("plat can be started"))
+    Answer::of(&mut plat(node, arguments))
 }
 
 /// Attaches a pod that has a name.
@@ -231,9 +220,10 @@ fn packets_are_followed() {
         .stderr(Stdio::null())
         .spawn()
         .expect("bash can be started");
-    let traced = answer(traced.wait_with_output().expect("plat ends"));
+    let traced = Answer::from(traced.wait_with_output().expect("plat ends"));
     let _ = sending.kill();
     let _ = sending.wait();
+    documented(["plat", "vpp", "trace", "--json"], &traced.stdout);
     let document = traced.document();
     let packet = &document["packets"][0];
     assert_eq!(packet["dropped"], true, "{document:#}");

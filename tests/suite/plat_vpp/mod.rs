@@ -10,29 +10,15 @@ mod preparing;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 use support::vpp::{Setup, Vpp};
-use support::{Scratch, binary};
+use support::{Answer, Scratch, binary};
 
 /// A root directory of a test's own.
 struct System {
     scratch: Scratch,
-}
-
-/// What a command answered.
-struct Answer {
-    exit: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Answer {
-    fn document(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {} {}", self.stdout, self.stderr))
-    }
 }
 
 /// A finding of `plat vpp preflight --json`.
@@ -112,19 +98,14 @@ impl System {
     }
 
     fn plat(&self, arguments: &[&str]) -> Answer {
-        let Output { status, stdout, stderr } = Command::new(binary("plat"))
-            .arg("--root")
-            .arg(self.scratch.path())
-            .arg("vpp")
-            .args(arguments)
-            .env_remove("PLAT_STATE_DIR")
-            .env_remove("PLAT_RUN_DIR")
-            .output()
-            .expect("plat can be started");
-        Answer {
-            exit: status.code(),
-            stdout: String::from_utf8(stdout).expect("plat prints UTF-8"),
-            stderr: String::from_utf8(stderr).expect("plat prints UTF-8"),
-        }
+        Answer::of(
+            Command::new(binary("plat"))
+                .arg("--root")
+                .arg(self.scratch.path())
+                .arg("vpp")
+                .args(arguments)
+                .env_remove("PLAT_STATE_DIR")
+                .env_remove("PLAT_RUN_DIR"),
+        )
     }
 }

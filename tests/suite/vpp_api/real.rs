@@ -1,4 +1,4 @@
-//! A real VPP, where there is one: only what reads.
+//! A real VPP, where there is one: what reads.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,16 +10,21 @@ use vpp_api::{Client, Family, IfIndex, Table};
 
 use super::options;
 
+/// The socket of a real VPP; a test that has none says so.
+pub(super) fn socket(test: &str) -> Option<PathBuf> {
+    let socket = std::env::var_os("VPP_API_SOCK").map(PathBuf::from);
+    if socket.is_none() {
+        // Not by `skip_unless`: where nothing may be skipped there is no VPP either.
+        let mut stderr = std::io::stderr();
+        let _ = writeln!(stderr, "SKIPPED vpp_api::{test}: needs a VPP, and VPP_API_SOCK");
+    }
+    socket
+}
+
 /// Run it with `VPP_API_SOCK=/run/vpp/api.sock`.
 #[test]
 fn what_a_real_vpp_tells_can_be_read() {
-    let socket = std::env::var_os("VPP_API_SOCK").map(PathBuf::from);
-    let Some(socket) = socket else {
-        // Not by `skip_unless`: where nothing may be skipped there is no VPP either.
-        let name = "vpp_api::real::what_a_real_vpp_tells_can_be_read";
-        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: needs a VPP, and VPP_API_SOCK");
-        return;
-    };
+    let Some(socket) = socket("real::what_a_real_vpp_tells_can_be_read") else { return };
     let mut client = Client::connect(&socket, &options()).unwrap();
     let version = client.version().unwrap();
     let names: Vec<_> = known().iter().map(|message| message.name).collect();

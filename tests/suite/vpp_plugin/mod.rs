@@ -8,6 +8,7 @@ mod check;
 mod del;
 mod gc;
 mod kinds;
+mod leave;
 mod replay;
 mod rollback;
 mod status;

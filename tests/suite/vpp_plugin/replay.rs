@@ -1,23 +1,11 @@
 //! VPP restarts, and attachments are put back without their pods.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::Value;
 use support::{VppNode, VppPod};
-use vpp_plugin::record::Records;
-use vpp_plugin::replay::{Place, PodState, Report, inspect, replay};
+use vpp_plugin::replay::{PodState, Report};
 
 use super::{can_run, kinds};
-
-fn run(node: &VppNode, fix: bool) -> Report {
-    let records = Records::new(node.run_dir().join("vpp"));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let place = Place { records: &records, root: Path::new("/"), deadline };
-    let mut client = node.client();
-    let report = if fix { replay(&mut client, &place) } else { inspect(&mut client, &place) };
-    report.expect("VPP answers")
-}
 
 fn states(report: &Report) -> Vec<&PodState> {
     report.pods.iter().map(|pod| &pod.state).collect()
@@ -27,17 +15,6 @@ fn states(report: &Report) -> Vec<&PodState> {
 fn strays(node: &VppNode, report: &Report) -> Vec<bool> {
     let ours = report.strays.iter().filter(|it| it.tag.to_string().starts_with(&node.tag_prefix()));
     ours.map(|stray| stray.removed).collect()
-}
-
-/// What the pod has, without counters.
-fn pod_side(pod: &VppPod) -> [Value; 4] {
-    let ip = |words: &[&str]| pod.namespace.ip(words);
-    [
-        ip(&["address", "show"]),
-        ip(&["-4", "route", "show"]),
-        ip(&["-6", "route", "show"]),
-        ip(&["neighbor", "show", "nud", "permanent"]),
-    ]
 }
 
 #[test]
@@ -50,16 +27,16 @@ fn every_pod_comes_back_untouched() {
         let config = node.config(kind);
         let pods = [node.pod(), node.pod(), node.pod()];
         let results = pods.each_ref().map(|pod| node.add(pod, &config));
-        assert_eq!(states(&run(&node, false)), [&PodState::Fine; 3]);
-        assert_eq!(states(&run(&node, true)), [&PodState::Fine; 3]);
-        let before = pods.each_ref().map(pod_side);
+        assert_eq!(states(&node.inspect()), [&PodState::Fine; 3]);
+        assert_eq!(states(&node.replay()), [&PodState::Fine; 3]);
+        let before = pods.each_ref().map(VppPod::side);
         node.restart_vpp();
-        let report = run(&node, false);
+        let report = node.inspect();
         assert!(states(&report).iter().all(|it| matches!(it, PodState::Differs(_))), "{report:?}");
-        let report = run(&node, true);
+        let report = node.replay();
         assert!(states(&report).iter().all(|it| matches!(it, PodState::Repaired(_))), "{report:?}");
-        assert_eq!(pods.each_ref().map(pod_side), before, "{kind}: the pods have not noticed");
-        assert_eq!(states(&run(&node, false)), [&PodState::Fine; 3], "{kind}");
+        assert_eq!(pods.each_ref().map(VppPod::side), before, "{kind}: the pods have not noticed");
+        assert_eq!(states(&node.inspect()), [&PodState::Fine; 3], "{kind}");
         for (pod, result) in pods.iter().zip(&results) {
             node.check(pod, &config, result).ok();
             node.del(pod, &config);
@@ -84,20 +61,20 @@ fn what_differs_is_repaired() {
         "VPP's interface has MTU 1234, not 1500".to_owned(),
         "VPP's interface is down".to_owned(),
     ];
-    assert_eq!(states(&run(&node, false)), [&PodState::Differs(differs.clone())]);
-    assert_eq!(states(&run(&node, true)), [&PodState::Repaired(differs)]);
+    assert_eq!(states(&node.inspect()), [&PodState::Differs(differs.clone())]);
+    assert_eq!(states(&node.replay()), [&PodState::Repaired(differs)]);
     node.check(&pod, &config, &result).ok();
 
     // The pod's side is told, and left alone.
     pod.namespace.run(&["ip", "route", "delete", "default"]);
-    let report = run(&node, true);
+    let report = node.replay();
     let PodState::Differs(texts) = states(&report)[0] else { panic!("{report:?}") };
     assert!(texts[0].contains("eth0 has no route to 0.0.0.0/0"), "{texts:?}");
     node.add(&pod, &config);
 
     // Its interface is made again, with all that is on it.
     pod.namespace.run(&["ip", "link", "delete", "eth0"]);
-    let report = run(&node, true);
+    let report = node.replay();
     assert!(matches!(states(&report)[..], [PodState::Repaired(_)]), "{report:?}");
     node.check(&pod, &config, &result).ok();
     node.del(&pod, &config);
@@ -113,15 +90,15 @@ fn pods_that_are_gone_and_records_that_are_broken_are_told() {
     let (one, two, config) = (node.pod(), node.pod(), node.config("veth"));
     node.add(&one, &config);
     one.namespace.delete();
-    assert_eq!(states(&run(&node, true)), [&PodState::NamespaceGone]);
+    assert_eq!(states(&node.replay()), [&PodState::NamespaceGone]);
     node.del(&one, &config);
     node.add(&two, &config);
     let record = node.records().pop().unwrap();
     let text = std::fs::read(&record).unwrap();
     std::fs::write(&record, "{").unwrap();
-    assert!(matches!(states(&run(&node, true))[..], [PodState::Failed(_)]));
+    assert!(matches!(states(&node.replay())[..], [PodState::Failed(_)]));
     std::fs::write(&record, text).unwrap();
-    assert_eq!(states(&run(&node, true)), [&PodState::Fine]);
+    assert_eq!(states(&node.replay()), [&PodState::Fine]);
     node.del(&two, &config);
     node.assert_nothing_left(0);
 }
@@ -138,12 +115,12 @@ fn strays_are_told_and_dead_ones_removed() {
     for record in node.records() {
         std::fs::remove_file(record).unwrap();
     }
-    assert_eq!(strays(&node, &run(&node, false)), [false]);
-    assert_eq!(strays(&node, &run(&node, true)), [false]);
+    assert_eq!(strays(&node, &node.inspect()), [false]);
+    assert_eq!(strays(&node, &node.replay()), [false]);
     pod.namespace.run(&["ip", "link", "delete", "eth0"]);
-    assert_eq!(strays(&node, &run(&node, false)), [false]);
-    assert_eq!(strays(&node, &run(&node, true)), [true]);
-    assert_eq!(strays(&node, &run(&node, true)), [false; 0]);
+    assert_eq!(strays(&node, &node.inspect()), [false]);
+    assert_eq!(strays(&node, &node.replay()), [true]);
+    assert_eq!(strays(&node, &node.replay()), [false; 0]);
     assert_eq!(node.pod_routes(0), []);
     node.call("DEL", &pod, &config).run().ok();
     node.assert_nothing_left(0);
@@ -164,13 +141,13 @@ fn what_a_call_makes_meanwhile_is_left_alone() {
     std::thread::scope(|scope| {
         let adds = pods.each_ref().map(|pod| scope.spawn(|| node.add(pod, &config)));
         while adds.iter().any(|add| !add.is_finished()) {
-            let report = run(&node, true);
+            let report = node.replay();
             let touched =
                 |it: &&PodState| matches!(it, PodState::Repaired(_) | PodState::Failed(_));
             assert!(!states(&report).iter().any(touched), "{report:?}");
         }
     });
-    assert_eq!(states(&run(&node, true)), [&PodState::Fine; 3]);
+    assert_eq!(states(&node.replay()), [&PodState::Fine; 3]);
     pods.iter().for_each(|pod| node.del(pod, &config));
     node.assert_nothing_left(0);
 }

@@ -28,6 +28,8 @@ pub(super) struct Connection {
     index: Option<u32>,
     /// Who wants events.
     subscriber: Option<u32>,
+    /// Whether it has taken leave.
+    pub(super) left: bool,
 }
 
 /// A VPP process.
@@ -94,7 +96,7 @@ impl Process {
     pub(super) fn connect(&mut self, socket: UnixStream, out: Sender<Out>) -> u32 {
         let number = self.next_connection;
         self.next_connection += 1;
-        let connection = Connection { socket, out, index: None, subscriber: None };
+        let connection = Connection { socket, out, index: None, subscriber: None, left: false };
         self.connections.insert(number, connection);
         number
     }
@@ -135,7 +137,11 @@ impl Process {
                 return true;
             }
         };
-        self.journal.push(name.clone());
+        // Every connection ends with it, so it is told apart: no test counts it among what is asked.
+        let farewell = name == "sockclnt_delete";
+        if !farewell {
+            self.journal.push(name.clone());
+        }
         let context = request.number("context");
         if number == HELLO {
             let index = 0x8000_0000 | from;
@@ -150,7 +156,7 @@ impl Process {
             self.state.complain(format!("{name} of a client that is not known"));
             return true;
         }
-        let trouble = self.trouble(&name);
+        let trouble = if farewell { None } else { self.trouble(&name) };
         match trouble {
             Some(Trouble::Ignore) => return true,
             Some(Trouble::Busy(time)) => thread::sleep(time),
@@ -171,11 +177,10 @@ impl Process {
         self.tell_events();
         let messages = self.messages(&name, context, answer);
         let lives = self.reply(from, messages, trouble);
-        if name == "sockclnt_delete"
-            && let Some(connection) = self.connections.get_mut(&from)
-        {
+        if farewell && let Some(connection) = self.connections.get_mut(&from) {
             let _ = connection.socket.shutdown(Shutdown::Read);
             connection.index = None;
+            connection.left = true;
         }
         lives
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use ipam_core::addr::{Addr, Cidr};
 
 use crate::admin::plan::Why;
+use crate::ops::one_of;
 use crate::pool::{BadPool, Difference};
 use crate::record::{AddressRecord, AddressState, BadRecord};
 
@@ -293,13 +294,6 @@ impl fmt::Display for InTheWay {
             whys.join(", and "),
             used.join(" and ")
         )
-    }
-}
-
-fn one_of(names: &[String]) -> String {
-    match names {
-        [] => "; there are no pools".to_owned(),
-        names => format!("; there is {}", names.join(", ")),
     }
 }
 

@@ -28,7 +28,7 @@ pub enum Why {
 
 impl Why {
     /// Whether it is blocks as such that stand against it, wherever they are.
-    pub const fn is_about_blocks(&self) -> bool {
+    pub(crate) const fn is_about_blocks(&self) -> bool {
         matches!(self, Self::BlockLength(_) | Self::Mode | Self::Gateway)
     }
 }

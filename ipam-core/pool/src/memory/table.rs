@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use ipam_core::addr::{Addr, Interval};
+use ipam_core::addr::Addr;
 use ipam_core::allocator::{Held, Occupancy, Resting, View};
 use ipam_core::identity::{Attachment, Network, PodInterface};
 use ipam_core::policy::Policy;
@@ -74,19 +74,6 @@ impl View for Seen<'_> {
         Ok(rest.map_or(Occupancy::Free, Occupancy::Cooling))
     }
 
-    fn first_free(&mut self, interval: Interval) -> Result<Option<Addr>, Infallible> {
-        let mut candidate = interval.first();
-        loop {
-            if self.occupancy(candidate)? == Occupancy::Free {
-                return Ok(Some(candidate));
-            }
-            match candidate.next().filter(|next| interval.contains(*next)) {
-                Some(next) => candidate = next,
-                None => return Ok(None),
-            }
-        }
-    }
-
     fn last_reserved(&mut self, set: usize) -> Result<Option<Addr>, Infallible> {
         Ok(self.table.marks.get(&set).copied())
     }
@@ -97,14 +84,13 @@ impl View for Seen<'_> {
     }
 
     fn resting(&mut self, set: &RangeSet) -> Result<Option<Resting>, Infallible> {
-        let rests: Vec<Duration> = self
+        let rests = self
             .table
             .freed
             .keys()
             .filter(|addr| !self.table.occupied.contains(addr))
-            .filter(|addr| set.range_of(**addr).is_some_and(|range| range.may_hand_out(**addr)))
-            .filter_map(|addr| self.table.rest(*addr, self.now, self.cooldown))
-            .collect();
-        Ok(rests.iter().min().map(|soonest| Resting { count: rests.len(), soonest: *soonest }))
+            .filter(|addr| set.may_hand_out(**addr))
+            .filter_map(|addr| self.table.rest(*addr, self.now, self.cooldown));
+        Ok(Resting::of(rests))
     }
 }

@@ -26,6 +26,7 @@ pub use join::{Facts, Join};
 pub use local::{NotReady, release, retain, status, undo};
 pub use reassert::{Reassert, Reasserted};
 pub use trouble::Trouble;
+pub(crate) use trouble::one_of;
 pub use upkeep::{Kept, Upkeep};
 
 use crate::key::Keys;

@@ -171,7 +171,8 @@ pub enum Trouble {
     },
 }
 
-fn one_of(names: &[String]) -> String {
+/// What there is instead.
+pub(crate) fn one_of(names: &[String]) -> String {
     match names {
         [] => "; there are no pools".to_owned(),
         names => format!("; there is {}", names.join(", ")),

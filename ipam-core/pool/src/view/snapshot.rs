@@ -160,7 +160,7 @@ impl Snapshot {
     }
 
     /// The node of a name or UUID.
-    pub fn node_called(&self, text: &str) -> Option<&str> {
+    pub(crate) fn node_called(&self, text: &str) -> Option<&str> {
         self.nodes
             .iter()
             .find(|(uuid, node)| *uuid == text || node.record.name == text)

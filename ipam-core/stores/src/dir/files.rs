@@ -181,20 +181,19 @@ impl Files {
         rustix::fs::fstatfs(&self.dir).is_ok_and(|fs| IN_MEMORY.contains(&fs.f_type))
     }
 
+    /// The directory, to be read from its beginning.
+    fn reopened(&self) -> Result<OwnedFd, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.dir, ".", flags, Mode::empty()).context("open", &self.path)
+    }
+
     /// Lists the directory.
     pub(super) fn names(&self, look: Look) -> Result<Names, StoreError> {
         let mut names = Names::default();
         let all = look != Look::First;
         let size = if all { 64 * 1024 } else { FIRST_LOOK };
         let mut buffer = Vec::with_capacity(size);
-        let reopened = rustix::fs::openat(
-            &self.dir,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .context("open", &self.path)?;
-        let mut dir = RawDir::new(reopened, buffer.spare_capacity_mut());
+        let mut dir = RawDir::new(self.reopened()?, buffer.spare_capacity_mut());
         let mut rounds = 0;
         loop {
             if dir.is_buffer_empty() {
@@ -236,14 +235,7 @@ impl Files {
     /// Tells every entry's name and kind, but for `.` and `..`.
     pub(super) fn each(&self, tell: &mut dyn FnMut(&CStr, FileType)) -> Result<(), StoreError> {
         let mut buffer = Vec::with_capacity(64 * 1024);
-        let reopened = rustix::fs::openat(
-            &self.dir,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .context("open", &self.path)?;
-        let mut dir = RawDir::new(reopened, buffer.spare_capacity_mut());
+        let mut dir = RawDir::new(self.reopened()?, buffer.spare_capacity_mut());
         while let Some(entry) = dir.next() {
             let entry = entry.context("readdir", &self.path)?;
             let name = entry.file_name();

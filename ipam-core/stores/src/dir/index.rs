@@ -242,7 +242,9 @@ impl Index {
             return false;
         }
         let mut at = slot.owner.hash_index(self.capacity);
-        loop {
+        let mut seen = 0;
+        // A call that was killed before it sealed the index has left a slot that is not counted.
+        while seen < self.capacity {
             let Some(window) = self.slots(at, WINDOW.min(self.capacity - at)) else { return false };
             let count = window.len();
             if let Some(i) = window.iter().position(|bytes| Slot::parse(bytes).is_vacant()) {
@@ -253,8 +255,10 @@ impl Index {
                 return self.write_slot(at + i, &slot.bytes());
             }
             let Ok(count) = u64::try_from(count) else { return false };
+            seen += count;
             at = (at + count) % self.capacity;
         }
+        false
     }
 
     /// Removes the slot at a place. False if it cannot be written.
@@ -436,6 +440,23 @@ mod tests {
         }
         fs::write(&path, b"").unwrap();
         assert!(Index::open(&dir, &stat).is_none());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Calls that were killed before they sealed have left more slots than the header counts.
+    #[test]
+    fn a_full_index_that_says_that_it_is_not_takes_nothing() {
+        let dir = scratch("full");
+        let stat = rustix::fs::stat(&dir).unwrap();
+        let mut index = Index::build(&dir, &stat, &[]).unwrap();
+        for place in 0..index.capacity {
+            assert!(index.write_slot(place, &slot(place).bytes()));
+        }
+        assert!(!index.insert(slot(7)));
+        assert_eq!(
+            index.find(slot(7).owner).unwrap().iter().filter(|(_, s)| *s == slot(7)).count(),
+            1
+        );
         fs::remove_dir_all(&dir).unwrap();
     }
 }

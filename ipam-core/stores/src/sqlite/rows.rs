@@ -1,22 +1,22 @@
 //! The rows of one network, one statement or a few at a time. All of it happens within a transaction.
 
+mod extents;
+mod history;
+mod resting;
+
 use std::time::Duration;
 
-use ipam_core::addr::{Addr, Family, Interval};
+use ipam_core::addr::Addr;
 use ipam_core::allocator::Held;
 use ipam_core::config::Owner;
-use ipam_core::extents::Extents;
 use ipam_core::identity::{Attachment, ContainerId, Holder, IfName, Instance, Network};
 use ipam_core::layout::Layout;
 use ipam_core::store::Record;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::Key;
 use crate::boot::Moment;
 use crate::survey::Ended;
-
-/// How many ended allocations are remembered.
-const HISTORY: i64 = 10_000;
 
 /// A network's own row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,11 +117,6 @@ pub(crate) fn columns(holder: &Holder) -> (&str, &str) {
     }
 }
 
-/// An extent of free space.
-fn extent(row: &Row<'_>) -> rusqlite::Result<(Addr, Addr)> {
-    Ok((row.get::<_, Key>(0)?.0, row.get::<_, Key>(1)?.0))
-}
-
 /// A new allocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct New<'a> {
@@ -136,123 +131,6 @@ pub(crate) struct New<'a> {
 }
 
 impl Rows<'_> {
-    /// Gives up everything that is held or rests or is another's, and what etcd was to be told of it: one extent
-    /// for each family.
-    pub(crate) fn free_everything(&self) -> rusqlite::Result<()> {
-        for table in ["free_extent", "allocation", "resting", "occupied", "outbox"] {
-            self.connection
-                .execute(&format!("DELETE FROM {table} WHERE network = ?1"), [self.network])?;
-        }
-        for family in [Family::V4, Family::V6] {
-            let whole = family.whole();
-            self.insert_extent(whole.first(), whole.last())?;
-        }
-        Ok(())
-    }
-
-    fn insert_extent(&self, first: Addr, last: Addr) -> rusqlite::Result<()> {
-        self.connection
-            .execute(
-                "INSERT INTO free_extent (network, first, last) VALUES (?1, ?2, ?3)",
-                (self.network, Key(first), Key(last)),
-            )
-            .map(|_| ())
-    }
-
-    fn remove_extent(&self, first: Addr) -> rusqlite::Result<()> {
-        self.connection
-            .execute(
-                "DELETE FROM free_extent WHERE network = ?1 AND first = ?2",
-                (self.network, Key(first)),
-            )
-            .map(|_| ())
-    }
-
-    /// The extent that begins at or below the address, of its family.
-    fn extent_below(&self, addr: Addr) -> rusqlite::Result<Option<(Addr, Addr)>> {
-        let found = self
-            .connection
-            .prepare_cached(
-                "SELECT first, last FROM free_extent WHERE network = ?1 AND first <= ?2 \
-                 ORDER BY first DESC LIMIT 1",
-            )?
-            .query_row((self.network, Key(addr)), extent)
-            .optional()?;
-        Ok(found.filter(|(first, _)| first.family() == addr.family()))
-    }
-
-    /// The extent that begins above the address, of its family.
-    fn extent_above(&self, addr: Addr) -> rusqlite::Result<Option<(Addr, Addr)>> {
-        let found = self
-            .connection
-            .prepare_cached(
-                "SELECT first, last FROM free_extent WHERE network = ?1 AND first > ?2 \
-                 ORDER BY first LIMIT 1",
-            )?
-            .query_row((self.network, Key(addr)), extent)
-            .optional()?;
-        Ok(found.filter(|(first, _)| first.family() == addr.family()))
-    }
-
-    /// The free extent that contains the address, or the next one above it; cut to begin at the address.
-    pub(crate) fn free_from(&self, addr: Addr) -> rusqlite::Result<Option<Interval>> {
-        if let Some((_, last)) = self.extent_below(addr)?
-            && last >= addr
-        {
-            return Ok(Interval::new(addr, last));
-        }
-        Ok(self.extent_above(addr)?.and_then(|(first, last)| Interval::new(first, last)))
-    }
-
-    /// Takes an address out of the free space; false if it is not free.
-    pub(crate) fn take(&self, addr: Addr) -> rusqlite::Result<bool> {
-        let Some((first, last)) = self.extent_below(addr)? else { return Ok(false) };
-        if last < addr {
-            return Ok(false);
-        }
-        let before = addr.previous().filter(|before| *before >= first);
-        let after = addr.next().filter(|after| *after <= last);
-        match before {
-            Some(before) => {
-                self.connection.execute(
-                    "UPDATE free_extent SET last = ?3 WHERE network = ?1 AND first = ?2",
-                    (self.network, Key(first), Key(before)),
-                )?;
-            }
-            None => self.remove_extent(first)?,
-        }
-        if let Some(after) = after {
-            self.insert_extent(after, last)?;
-        }
-        Ok(true)
-    }
-
-    /// Gives an address back to the free space.
-    pub(crate) fn put_back(&self, addr: Addr) -> rusqlite::Result<()> {
-        let below = match addr.previous() {
-            Some(previous) => self.extent_below(previous)?,
-            None => None,
-        };
-        let above = self.extent_above(addr)?.filter(|(first, _)| addr.next() == Some(*first));
-        let last = match above {
-            Some((first, last)) => {
-                self.remove_extent(first)?;
-                last
-            }
-            None => addr,
-        };
-        match below.filter(|(_, last)| last.next() == Some(addr)) {
-            Some((first, _)) => self
-                .connection
-                .execute(
-                    "UPDATE free_extent SET last = ?3 WHERE network = ?1 AND first = ?2",
-                    (self.network, Key(first), Key(last)),
-                )
-                .map(|_| ()),
-            None => self.insert_extent(addr, last),
-        }
-    }
-
     /// What an attachment holds, by address; records of its container alone included.
     pub(crate) fn held(&self, attachment: &Attachment) -> rusqlite::Result<Vec<Held>> {
         // Left to itself, and asked for an order, SQLite reads every allocation of the network.
@@ -362,39 +240,6 @@ impl Rows<'_> {
         )
     }
 
-    /// Makes the free space what allocations, resting addresses and those of others leave.
-    pub(crate) fn mend_extents(&self) -> rusqlite::Result<()> {
-        let id = [self.network];
-        // An address that is held does not rest.
-        self.connection.execute(
-            "DELETE FROM resting WHERE network = ?1 AND addr IN \
-             (SELECT addr FROM allocation WHERE network = ?1)",
-            id,
-        )?;
-        self.connection.execute(
-            "DELETE FROM occupied WHERE network = ?1 AND addr IN \
-             (SELECT addr FROM allocation WHERE network = ?1 \
-             UNION SELECT addr FROM resting WHERE network = ?1)",
-            id,
-        )?;
-        self.connection.execute("DELETE FROM free_extent WHERE network = ?1", id)?;
-        let mut statement = self.connection.prepare(
-            "SELECT addr FROM allocation WHERE network = ?1 \
-             UNION SELECT addr FROM resting WHERE network = ?1 \
-             UNION SELECT addr FROM occupied WHERE network = ?1",
-        )?;
-        let taken: Vec<Addr> = statement
-            .query_map(id, |row| row.get::<_, Key>(0).map(|key| key.0))?
-            .collect::<Result<_, _>>()?;
-        for family in [Family::V4, Family::V6] {
-            let of = taken.iter().copied().filter(|addr| addr.family() == family);
-            for free in Extents::without(family.whole(), of).intervals() {
-                self.insert_extent(free.first(), free.last())?;
-            }
-        }
-        Ok(())
-    }
-
     /// Every record, by address.
     pub(crate) fn list(&self) -> rusqlite::Result<Vec<Record>> {
         let mut statement = self.connection.prepare(
@@ -469,92 +314,6 @@ impl Rows<'_> {
                 (self.network, Key(addr)),
             )
             .map(|_| ())
-    }
-
-    fn remember(&self, addr: Addr, ended: Ended, now: Moment) -> rusqlite::Result<()> {
-        self.connection.execute(
-            "INSERT INTO history (network, addr, container, ifname, pod_namespace, pod_name, \
-             pod_uid, since, until, ended, cni_network) \
-             SELECT network, addr, container, ifname, pod_namespace, pod_name, pod_uid, since, \
-             ?3, ?4, cni_network FROM allocation WHERE network = ?1 AND addr = ?2",
-            (self.network, Key(addr), seconds(now.unix), ended as u8),
-        )?;
-        self.trim_history()
-    }
-
-    fn trim_history(&self) -> rusqlite::Result<()> {
-        let last = self.connection.last_insert_rowid();
-        self.connection
-            .execute("DELETE FROM history WHERE id <= ?1", [last.saturating_sub(HISTORY)])
-            .map(|_| ())
-    }
-
-    /// Ends everything that a former boot has left.
-    pub(crate) fn end_former_boot(&self, now: Moment) -> rusqlite::Result<()> {
-        self.connection.execute(
-            "INSERT INTO history (network, addr, container, ifname, pod_namespace, pod_name, \
-             pod_uid, since, until, ended, cni_network) \
-             SELECT network, addr, container, ifname, pod_namespace, pod_name, pod_uid, since, \
-             ?2, ?3, cni_network FROM allocation WHERE network = ?1 ORDER BY addr LIMIT ?4",
-            (self.network, seconds(now.unix), Ended::Reboot as u8, HISTORY),
-        )?;
-        self.trim_history()?;
-        self.free_everything()?;
-        self.connection
-            .execute(
-                "UPDATE network SET pin = NULL, resting = 0, aside = NULL WHERE id = ?1",
-                [self.network],
-            )
-            .map(|_| ())
-    }
-
-    /// When a resting address was freed, since boot.
-    pub(crate) fn freed(&self, addr: Addr) -> rusqlite::Result<Option<Duration>> {
-        self.connection
-            .query_row(
-                "SELECT freed FROM resting WHERE network = ?1 AND addr = ?2",
-                (self.network, Key(addr)),
-                |row| row.get(0).map(duration),
-            )
-            .optional()
-    }
-
-    /// Ends the rest of one address, before it is taken; true if it did rest.
-    pub(crate) fn wake(&self, addr: Addr) -> rusqlite::Result<bool> {
-        let woken = self.connection.execute(
-            "DELETE FROM resting WHERE network = ?1 AND addr = ?2",
-            (self.network, Key(addr)),
-        )?;
-        if woken > 0 {
-            self.put_back(addr)?;
-        }
-        Ok(woken > 0)
-    }
-
-    /// Gives back what has rested since `before` or earlier, the longest resting first, at most `most`;
-    /// tells how many.
-    pub(crate) fn wake_all(&self, before: Duration, most: usize) -> rusqlite::Result<usize> {
-        let mut statement = self.connection.prepare(
-            "SELECT addr FROM resting WHERE network = ?1 AND freed <= ?2 ORDER BY freed LIMIT ?3",
-        )?;
-        let limit = i64::try_from(most).unwrap_or(i64::MAX);
-        let rested: Vec<Key> = statement
-            .query_map((self.network, milliseconds(before), limit), |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for key in &rested {
-            self.wake(key.0)?;
-        }
-        Ok(rested.len())
-    }
-
-    /// Everything that rests, with the time it was freed, the longest resting first.
-    pub(crate) fn resting(&self) -> rusqlite::Result<Vec<(Addr, Duration)>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT addr, freed FROM resting WHERE network = ?1 ORDER BY freed, addr")?;
-        statement
-            .query_map([self.network], |row| Ok((row.get::<_, Key>(0)?.0, duration(row.get(1)?))))?
-            .collect()
     }
 
     /// The last address handed out from a set.

@@ -102,15 +102,13 @@ impl View for Seen<'_> {
     }
 
     fn resting(&mut self, set: &RangeSet) -> rusqlite::Result<Option<Resting>> {
-        let rests: Vec<Duration> = self
+        let rests = self
             .rows
             .resting()?
             .into_iter()
-            .filter(|(addr, _)| set.range_of(*addr).is_some_and(|range| range.may_hand_out(*addr)))
-            .filter_map(|(_, freed)| self.rest(freed))
-            .collect();
-        // The longest resting comes first.
-        Ok(rests.first().map(|soonest| Resting { count: rests.len(), soonest: *soonest }))
+            .filter(|(addr, _)| set.may_hand_out(*addr))
+            .filter_map(|(_, freed)| self.rest(freed));
+        Ok(Resting::of(rests))
     }
 }
 

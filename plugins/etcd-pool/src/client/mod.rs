@@ -28,6 +28,7 @@ use tokio::runtime::Runtime;
 
 pub use connection::Connection;
 pub use errors::{EtcdError, Kind};
+pub(crate) use run::ask;
 pub use run::run;
 pub use watch::Change;
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ipam_pool::ledger::Ledger;
 use ipam_pool::op::{Event, Loss, Now, Operation, Step};
+use ipam_pool::txn::Txn;
 
 use super::{Etcd, EtcdError, Kind};
 
@@ -22,14 +23,24 @@ pub fn run<L: Ledger, O: Operation<L>>(
     loop {
         match operation.step(ledger, clock(), event)? {
             Step::Done(output) => return Ok((output, last)),
-            Step::Ask(txn) => match etcd.txn(&txn, deadline) {
-                Ok(reply) => event = Event::Reply(reply),
-                Err(error) => {
-                    let unknown = error.kind == Kind::Unknown;
-                    event = Event::Lost(if unknown { Loss::Unknown } else { Loss::Unsent });
-                    last = Some(error);
-                }
-            },
+            Step::Ask(txn) => event = ask(etcd, &txn, deadline, &mut last),
+        }
+    }
+}
+
+/// Carries out a transaction; `last` is what etcd's trouble was, if there is any.
+pub(crate) fn ask(
+    etcd: &mut Etcd,
+    txn: &Txn,
+    deadline: Instant,
+    last: &mut Option<EtcdError>,
+) -> Event {
+    match etcd.txn(txn, deadline) {
+        Ok(reply) => Event::Reply(reply),
+        Err(error) => {
+            let unknown = error.kind == Kind::Unknown;
+            *last = Some(error);
+            Event::Lost(if unknown { Loss::Unknown } else { Loss::Unsent })
         }
     }
 }

@@ -139,7 +139,7 @@ impl Config {
 }
 
 /// The file that says where etcd is, unless the environment names another one.
-pub const ETCD_FILE: &str = "/etc/plat/etcd.json";
+const ETCD_FILE: &str = "/etc/plat/etcd.json";
 
 /// The environment variable that names it.
 pub const ETCD_VARIABLE: &str = "PLAT_ETCD_CONFIG";
@@ -149,7 +149,11 @@ pub fn etcd_file(variable: &str) -> PathBuf {
     PathBuf::from(if variable.is_empty() { ETCD_FILE } else { variable })
 }
 
-fn connection(at: &At<'_>) -> Result<Connection, ConfigError> {
+/// How etcd is reached, as the key at this place says.
+///
+/// # Errors
+/// What is wrong with it; nothing of its value is repeated.
+pub fn connection(at: &At<'_>) -> Result<Connection, ConfigError> {
     Connection::parse(at.value()).map_err(|error| ConfigError {
         message: format!("{at}: {}", error.message),
         path: at.to_string(),

@@ -31,7 +31,7 @@ fn path(volatile: &Path) -> PathBuf {
 }
 
 /// Whether the last flush failed.
-pub fn is_failing(volatile: &Path) -> bool {
+pub(crate) fn is_failing(volatile: &Path) -> bool {
     fs::symlink_metadata(path(volatile)).is_ok()
 }
 

@@ -10,7 +10,8 @@ a small file that is there as long as it fails.
 mod log;
 mod start;
 
-pub use log::{Problem, is_failing, last_problem};
+pub(crate) use log::is_failing;
+pub use log::{Problem, last_problem};
 pub use start::Start;
 
 use std::ffi::OsString;

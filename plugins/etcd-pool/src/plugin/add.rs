@@ -26,6 +26,21 @@ pub(super) struct Afterwards {
     pub(super) flush: bool,
 }
 
+/// Why an ADD gave nothing, and what is to be done about it.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// The answer.
+    pub(super) error: Error,
+    /// What to do after it.
+    pub(super) afterwards: Afterwards,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, afterwards: Afterwards { flush: false } }
+    }
+}
+
 /// One ADD.
 struct Adding<'a> {
     call: &'a Call,
@@ -59,7 +74,7 @@ pub(super) fn add(
     connection: &Connection,
     database: &Path,
     dns: Dns,
-) -> Result<(cni::Added, Afterwards), Error> {
+) -> Result<(cni::Added, Afterwards), Failed> {
     let mut adding = Adding {
         call,
         config,
@@ -79,9 +94,13 @@ pub(super) fn add(
     }
     warn_all(call, &mut adding.ledger);
     let added = added.map_err(|failure| match failure {
-        Failure::Trouble(trouble) => trouble_error(&trouble, adding.reach.trouble()),
-        Failure::Store(error) => store_error(&error),
-        Failure::Answer(error) => error,
+        Failure::Trouble(trouble) => Failed {
+            // Nothing was asked of etcd for this, and the pool may have been changed there: the next try knows.
+            afterwards: Afterwards { flush: matches!(trouble, Trouble::TooManyBlocks { .. }) },
+            error: trouble_error(&trouble, adding.reach.trouble()),
+        },
+        Failure::Store(error) => store_error(&error).into(),
+        Failure::Answer(error) => error.into(),
     })?;
     let addresses = added.allocations.iter().filter_map(|given| added.pool.answer(given.addr));
     let result = result(addresses, &config.routes, dns);

@@ -37,7 +37,7 @@ pub struct EtcdPool {
 
 impl EtcdPool {
     /// Starts what writes to etcd behind this call, if there is anything to write.
-    pub fn start_flusher(&self) {
+    pub(crate) fn start_flusher(&self) {
         if let Some(start) = self.start.take() {
             start.start();
         }
@@ -72,10 +72,16 @@ impl Plugin for EtcdPool {
         };
         let connection = connection(call, &config)?;
         let database = database_path(call, &config.place);
-        let (given, done) = add::add(call, &config, &connection, &database, dns)?;
+        // Not where it is the file's: that may say something else by then.
+        let own = config.etcd.as_ref();
+        let added = add::add(call, &config, &connection, &database, dns);
+        let (given, done) = added.map_err(|failed| {
+            if config.flush && failed.afterwards.flush {
+                self.flush(call, &database, own);
+            }
+            failed.error
+        })?;
         if config.flush {
-            // Not where it is the file's: that may say something else by then.
-            let own = config.etcd.as_ref();
             if done.flush {
                 self.flush(call, &database, own);
             } else {

@@ -229,28 +229,6 @@ impl Delegate {
     }
 }
 
-/// The type of the IPAM plugin that a configuration names; `None` where it has none.
-///
-/// # Errors
-/// Code 7: `ipam` is no object, or its `type` is no text.
-pub fn ipam_type(config: &Value) -> Result<Option<&str>, Error> {
-    let Some(ipam) = key(config, "ipam") else { return Ok(None) };
-    let wrong = |message: &str| {
-        Err(Error::new(Code::InvalidConfig, message)
-            .with_details("\"ipam\": {\"type\": \"host-local\", ...}"))
-    };
-    if !ipam.is_object() {
-        return wrong("ipam is no object");
-    }
-    match key(ipam, "type") {
-        None => Ok(None),
-        Some(Value::String(name)) => {
-            Ok(Some(name).filter(|name| !name.is_empty()).map(String::as_str))
-        }
-        Some(_) => wrong("ipam.type is no text"),
-    }
-}
-
 /// A delegate at work.
 struct Running {
     child: Child,

@@ -55,7 +55,7 @@ impl Code {
     }
 
     /// The code of a number: what another plugin answered.
-    pub const fn from_number(number: u32) -> Self {
+    pub(crate) const fn from_number(number: u32) -> Self {
         match number {
             1 => Self::IncompatibleVersion,
             3 => Self::UnknownContainer,

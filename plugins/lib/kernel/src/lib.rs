@@ -61,5 +61,4 @@ pub use neighbor::Neighbor;
 pub use netlink::Netlink;
 pub use route::{
     Family, IPV6_METRIC, MAIN_TABLE, NextHop, Route, RouteChange, RouteFilter, RouteKind,
-    STATIC_PROTOCOL,
 };

@@ -15,7 +15,7 @@ pub(crate) use message::{DELETED, NEW, read};
 /// The kernel's main table.
 pub const MAIN_TABLE: u32 = 254;
 /// `RTPROT_STATIC`: what a person has set.
-pub const STATIC_PROTOCOL: u8 = 4;
+const STATIC_PROTOCOL: u8 = 4;
 /// What IPv6 takes for a metric of 0 (`IP6_RT_PRIO_USER`).
 pub const IPV6_METRIC: u32 = 1024;
 

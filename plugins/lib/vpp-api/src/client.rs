@@ -15,6 +15,7 @@ use crate::table::{MessageTable, Name};
 use crate::wire::{Field as _, Reader, Text};
 
 mod batch;
+mod leave;
 mod stream;
 
 pub use batch::{Answers, Batch, DumpTicket, Ticket};
@@ -43,6 +44,14 @@ impl Options {
             patience: Duration::ZERO,
             until: None,
         }
+    }
+
+    /// The first message of a connection.
+    fn hello(&self) -> Result<Vec<u8>, Error> {
+        let name: String = self.name.chars().filter(|c| c.is_ascii_graphic()).take(63).collect();
+        let mut hello = Vec::new();
+        write_hello(&mut hello, &Text::new(&name)?, 0);
+        Ok(hello)
     }
 
     /// When something that begins now has to be over.
@@ -77,6 +86,9 @@ const LAST_CONTEXT: u32 = 0x7000_0000;
 
 /// A connection to VPP, used by one thread. After a timeout or a loss it is given up, because a late answer
 /// would be taken for another: [`Client::reconnect`] makes a new one.
+///
+/// Whoever drops it takes leave of VPP, which is waited for 10 ms at most. A process that ends while a
+/// thread of it has one does not: let it end that thread before.
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
@@ -119,14 +131,11 @@ impl Client {
     /// As [`Client::connect`].
     pub fn reconnect(&mut self) -> Result<(), Error> {
         const HELLO: &str = "sockclnt_create";
-        self.stream = None;
+        self.leave();
         self.event_number = None;
         self.events.clear();
         self.next_context = 1;
-        let name: String =
-            self.options.name.chars().filter(|c| c.is_ascii_graphic()).take(63).collect();
-        let mut hello = Vec::new();
-        write_hello(&mut hello, &Text::new(&name)?, 0);
+        let hello = self.options.hello()?;
         let patient = after(self.options.patience);
         let patient = self.options.until.map_or(patient, |until| until.min(patient));
         let mut stream = Stream::connect(&self.path, patient, self.options.deadline())
@@ -338,13 +347,17 @@ impl Client {
     }
 
     fn failure(&self, trouble: Trouble, during: &'static str) -> Error {
-        let path = self.path.clone();
-        match trouble {
-            Trouble::Connect(source) => Error::Connect { path, source },
-            Trouble::Io(source) => Error::Lost { path, during, source },
-            Trouble::Late => Error::Timeout { path, during, after: self.options.timeout },
-            Trouble::TooLong(error) => Error::NotVpp { path, reason: format!("it sends {error}") },
-        }
+        failure(&self.path, &self.options, trouble, during)
+    }
+}
+
+fn failure(path: &Path, options: &Options, trouble: Trouble, during: &'static str) -> Error {
+    let path = path.to_owned();
+    match trouble {
+        Trouble::Connect(source) => Error::Connect { path, source },
+        Trouble::Io(source) => Error::Lost { path, during, source },
+        Trouble::Late => Error::Timeout { path, during, after: options.timeout },
+        Trouble::TooLong(error) => Error::NotVpp { path, reason: format!("it sends {error}") },
     }
 }
 

@@ -3,18 +3,20 @@ What the node's stores hold, read when it is asked for: without a lock, and chan
 */
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipam_core::addr::{Addr, Family, Interval};
+use ipam_core::layout::Layout;
 use ipam_pool::ledger::Backlog;
-use ipam_pool::node::{Block, BlockState, NodeState};
-use ipam_stores::survey::{Health, NetworkState, Survey};
+use ipam_pool::node::{Block, BlockState, Evicted, NodeState};
+use ipam_stores::survey::{Health, NetworkState, Survey, Unseen};
 use ipam_stores::{Moment, StateDirs};
 
 use super::{
-    ALLOCATIONS, BLOCKS, CALL_SECONDS, CALLS, ETCD_AGE, OUTBOX, OUTBOX_AGE, POOL_ALLOCATED,
-    POOL_COOLING, POOL_FREE, POOL_SIZE, STORE_UP, Samples, count, number,
+    ALLOCATIONS, AUTONOMY, BLOCKS, CALL_SECONDS, CALLS, ETCD_AGE, OUTBOX, OUTBOX_AGE,
+    POOL_ALLOCATED, POOL_COOLING, POOL_FREE, POOL_REFUSED, POOL_SIZE, STORE_FAULTS, STORE_UP,
+    Samples, count, number,
 };
 
 /// What survives a boot, in the durable state directory.
@@ -25,33 +27,83 @@ const LIMIT: u64 = 64 << 20;
 /// Reads everything.
 pub(crate) fn read(dirs: &StateDirs, samples: &mut Samples) {
     let survey = Survey::new(Path::new("/"), dirs.clone());
-    for (path, health) in survey.health() {
-        let up = matches!(health, Health::Fine | Health::Absent | Health::FormerBoot);
-        samples.set(&STORE_UP, &[&path.to_string_lossy()], f64::from(u8::from(up)));
-    }
     let (networks, unseen) = survey.networks();
-    for unseen in unseen {
-        samples.set(&STORE_UP, &[&unseen.place.path().to_string_lossy()], 0.0);
+    let networks: Vec<_> = networks.iter().map(|state| (state, state.layout.as_ref())).collect();
+    let stores = Stores { health: &survey.health(), networks: &networks, unseen: &unseen };
+    *samples = stores.samples(&survey);
+}
+
+/// What was found in a node's stores.
+#[derive(Clone, Copy, Debug)]
+pub struct Stores<'a> {
+    /// Every database.
+    pub health: &'a [(PathBuf, Health)],
+    /// Every network, with the ranges that are known for it.
+    pub networks: &'a [(&'a NetworkState, Option<&'a Layout>)],
+    /// What could not be looked at.
+    pub unseen: &'a [Unseen],
+}
+
+impl Stores<'_> {
+    /// It as metrics; the rest is read where the survey looks.
+    #[must_use]
+    pub fn samples(self, survey: &Survey) -> Samples {
+        let mut samples = Samples::default();
+        for (path, health) in self.health {
+            let up = matches!(health, Health::Fine | Health::Absent | Health::FormerBoot);
+            samples.set(&STORE_UP, &[&path.to_string_lossy()], f64::from(u8::from(up)));
+        }
+        for unseen in self.unseen {
+            samples.set(&STORE_UP, &[&unseen.place.path().to_string_lossy()], 0.0);
+        }
+        for (network, layout) in self.networks {
+            usage(network, *layout, &mut samples);
+        }
+        rest(survey, self.networks, &mut samples);
+        samples
     }
-    for network in &networks {
-        usage(network, samples);
-    }
+}
+
+/// Calls and pools.
+fn rest(survey: &Survey, networks: &[(&NetworkState, Option<&Layout>)], samples: &mut Samples) {
     for calls in survey.calls() {
         let labels: [&str; 4] =
             [&calls.instance, &calls.network, calls.command.name(), calls.outcome.name()];
         samples.add(&CALLS, &labels, number(u128::from(calls.count)));
+        // A counter that begins with its first refusal shows no increase.
+        samples.add(&CALLS, &[labels[0], labels[1], "ADD", "refused"], 0.0);
         samples.add(&CALL_SECONDS, &labels, calls.time.as_secs_f64());
     }
-    let Some(node) = pools(&dirs.durable) else { return };
-    blocks(&node, &networks, samples);
+    let Some(node) = pools(&survey.at(&survey.state.durable)) else { return };
+    blocks(&node, networks, samples);
+    let limits = node.blocks.iter().map(|block| block.autonomy).filter(|limit| *limit != 0);
+    if let Some(limit) = limits.min() {
+        samples.set(&AUTONOMY, &[], number(u128::from(limit)));
+    }
     let Some((boot, backlog)) = survey.contact().ok().flatten() else { return };
     let (records, waits) = outbox(backlog);
     samples.set(&OUTBOX, &[], number(u128::from(records)));
     samples.set(&OUTBOX_AGE, &[], number(u128::from(waits)));
+    let reason = boot.evicted.as_ref().map(reason);
+    for word in REASONS {
+        samples.set(&POOL_REFUSED, &[word], f64::from(u8::from(reason == Some(word))));
+    }
     if let Some(contact) = boot.contact {
         let now = Moment::now().boot.as_millis();
         let age = now.saturating_sub(u128::from(contact.boot));
         samples.set(&ETCD_AGE, &[], number(age) / 1000.0);
+    }
+}
+
+/// Why a node may give out nothing of its pools.
+const REASONS: [&str; 4] = ["removed", "copied", "revoked", "restored"];
+
+const fn reason(evicted: &Evicted) -> &'static str {
+    match evicted {
+        Evicted::Tombstoned { .. } => "removed",
+        Evicted::Copied { .. } => "copied",
+        Evicted::Revoked { .. } => "revoked",
+        Evicted::Restored { .. } => "restored",
     }
 }
 
@@ -78,8 +130,8 @@ fn pools(durable: &Path) -> Option<NodeState> {
 }
 
 /// A network's addresses.
-fn usage(state: &NetworkState, samples: &mut Samples) {
-    let instance = state.instance.as_ref().map_or("", |instance| instance.as_str());
+fn usage(state: &NetworkState, layout: Option<&Layout>, samples: &mut Samples) {
+    let ipam = state.instance.as_ref().map_or("", |instance| instance.as_str());
     let held: Vec<Addr> = sorted(state.allocations.iter().map(|allocation| allocation.addr));
     let cooling: Vec<Addr> = sorted(
         state
@@ -88,19 +140,20 @@ fn usage(state: &NetworkState, samples: &mut Samples) {
             .map(|cooling| cooling.addr)
             .filter(|addr| held.binary_search(addr).is_err()),
     );
-    samples.add(&ALLOCATIONS, &[instance, &state.network], 0.0);
+    samples.add(&ALLOCATIONS, &[ipam, &state.network], 0.0);
+    samples.add(&STORE_FAULTS, &[ipam, &state.network], count(state.faults.len()));
     for allocation in &state.allocations {
         let network = allocation.network(&state.network);
-        samples.add(&ALLOCATIONS, &[instance, network], 1.0);
+        samples.add(&ALLOCATIONS, &[ipam, network], 1.0);
     }
-    for set in state.layout.iter().flat_map(|layout| &layout.sets) {
+    for set in layout.into_iter().flat_map(|layout| &layout.sets) {
         let within = set.search_order(None);
         let size: u128 = within.iter().map(|part| part.count()).fold(0, u128::saturating_add);
         let used: usize = within.iter().map(|part| between(&held, *part)).sum();
         let resting: usize = within.iter().map(|part| between(&cooling, *part)).sum();
         let free = size.saturating_sub(used as u128).saturating_sub(resting as u128);
         let ranges = set.to_string();
-        let labels: [&str; 3] = [instance, &state.network, &ranges];
+        let labels: [&str; 3] = [ipam, &state.network, &ranges];
         for (metric, value) in [
             (&POOL_SIZE, number(size)),
             (&POOL_FREE, number(free)),
@@ -126,7 +179,7 @@ fn between(addrs: &[Addr], interval: Interval) -> usize {
 }
 
 /// The blocks of this node. One that is empty was claimed ahead, or will be given back.
-fn blocks(node: &NodeState, networks: &[NetworkState], samples: &mut Samples) {
+fn blocks(node: &NodeState, networks: &[(&NetworkState, Option<&Layout>)], samples: &mut Samples) {
     for block in &node.blocks {
         let state = match block.state {
             BlockState::Returning => "returning",
@@ -146,12 +199,12 @@ fn blocks(node: &NodeState, networks: &[NetworkState], samples: &mut Samples) {
     }
 }
 
-fn is_empty(block: &Block, networks: &[NetworkState]) -> bool {
+fn is_empty(block: &Block, networks: &[(&NetworkState, Option<&Layout>)]) -> bool {
     let (pool, interval) = (block.id.to_string(), block.interval());
-    let of_pool = |network: &&NetworkState| {
+    let of_pool = |(network, _): &&(&NetworkState, Option<&Layout>)| {
         network.network == pool
             && network.instance.as_ref().is_some_and(|instance| instance.as_str() == "etcd-pool")
     };
-    let mut held = networks.iter().filter(of_pool).flat_map(|network| &network.allocations);
+    let mut held = networks.iter().filter(of_pool).flat_map(|(network, _)| &network.allocations);
     !held.any(|allocation| interval.contains(allocation.addr))
 }

@@ -12,7 +12,7 @@ fn names() -> BTreeSet<String> {
 #[test]
 fn names_follow_the_rules() {
     assert_eq!(names().len(), ALL.len() + 1, "a name stands twice");
-    for metric in ALL.iter().chain([&RESYNC_SECONDS]) {
+    for metric in ALL.iter().chain(of_plat::ALL).chain([&RESYNC_SECONDS]) {
         let Metric { name, help, labels } = metric;
         assert!(name.starts_with("plat_"), "{name}");
         let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
@@ -30,6 +30,16 @@ fn names_follow_the_rules() {
 #[test]
 fn the_documentation_has_each_metric_with_its_labels() {
     let page = include_str!("../../../../docs/plat-agent.md");
+    let all: Vec<&Metric> = ALL.iter().chain([&RESYNC_SECONDS]).collect();
+    assert_eq!(documented(page, &all), names());
+    let page = include_str!("../../../../docs/operations/monitoring.md");
+    let all: Vec<&Metric> = of_plat::ALL.iter().collect();
+    let names = all.iter().map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(documented(page, &all), names);
+}
+
+/// The metrics of a page's tables, of which there is one each.
+fn documented(page: &str, all: &[&Metric]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for row in page.lines().filter_map(|line| line.strip_prefix("| `plat_")) {
         let mut cells = row.split('|');
@@ -41,12 +51,12 @@ fn the_documentation_has_each_metric_with_its_labels() {
             .map(|label| label.trim().trim_matches('`'))
             .filter(|label| !label.is_empty())
             .collect();
-        let metric = ALL.iter().chain([&RESYNC_SECONDS]).find(|metric| metric.name == name);
+        let metric = all.iter().find(|metric| metric.name == name);
         let metric = metric.unwrap_or_else(|| panic!("{name} is documented and does not exist"));
         assert_eq!(metric.labels, labels, "{name}");
-        found.insert(name);
+        assert!(found.insert(name), "{row}: twice");
     }
-    assert_eq!(found, names());
+    found
 }
 
 /// A value for each metric, with labels that have to be escaped.
@@ -134,6 +144,37 @@ fn what_is_printed_is_valid_and_has_each_metric() {
     let (_, samples) = parsed(&full().text(metrics.resync()));
     // Those of the histogram: 13 steps and the last one, the count, the sum.
     assert_eq!(samples, ALL.len() + 16);
+}
+
+#[test]
+fn what_was_freed_is_counted() {
+    let metrics = Metrics::new();
+    metrics.collected(3, true);
+    metrics.collected(1, false);
+    metrics.collected(0, true);
+    let text = metrics.samples().clone().text(metrics.resync());
+    for line in [
+        "plat_gc_freed_total 4",
+        "plat_gc_runs_total{outcome=\"done\"} 2",
+        "plat_gc_runs_total{outcome=\"failed\"} 1",
+    ] {
+        assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
+    }
+}
+
+#[test]
+fn only_what_has_a_value_is_told_in_the_plain_format() {
+    let mut samples = Samples::default();
+    samples.set(&of_plat::STATUS, &[], 2.0);
+    samples.add(&CALLS, &["host-local", "a \"b\"", "ADD", "done"], 3.0);
+    let expected = "# HELP plat_calls_total Calls of plugins in this boot that have changed a database, and refused ones.\n\
+                    # TYPE plat_calls_total counter\n\
+                    plat_calls_total{ipam=\"host-local\",network=\"a \\\"b\\\"\",command=\"ADD\",outcome=\"done\"} 3\n\
+                    # HELP plat_status What plat status ends with: 0 fine, 1 look at it, 2 act, 3 it could not be looked at.\n\
+                    # TYPE plat_status gauge\n\
+                    plat_status 2\n";
+    assert_eq!(samples.plain_text(), expected);
+    assert_eq!(Samples::default().plain_text(), "");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::{Board, Page, TEXT};
+use super::{Board, Format, Page, TEXT};
 
 /// How long a client may take to say what it wants.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -197,8 +197,10 @@ async fn answer(board: Board, request: &Request<Incoming>, port: bool) -> Respon
         return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET\n".to_owned());
     }
     let path = request.uri().path().to_owned();
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::accepted(accept);
     // Stores are read, and may be waited for.
-    let page = tokio::task::spawn_blocking(move || board.page(&path)).await;
+    let page = tokio::task::spawn_blocking(move || board.page(&path, format)).await;
     match page {
         Ok(Some(Page { good, kind, text })) => {
             let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -8,28 +8,39 @@ use serde::Serialize;
 use crate::engine::Report;
 use crate::metrics::Totals;
 
-/// The document. Fields may be added.
+/// How the agent is. Fields may be added.
 #[derive(Debug, Serialize)]
-pub(super) struct Document {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// Its version.
     version: &'static str,
+    /// The node's name.
     node: String,
-    /// In seconds since 1970.
+    /// When it was started, in seconds since 1970.
     started: u64,
+    /// For how many seconds it runs.
     #[serde(rename = "runningSeconds")]
     running_seconds: u64,
+    /// Whether it looks at everything as often as it should.
     healthy: bool,
+    /// Whether it has looked at everything once, and every source has told what it knows.
     ready: bool,
-    /// Why it is not ready.
+    /// Why it is not ready; absent if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     unready: Option<&'static str>,
+    /// Its looks at everything.
     looks: Looks,
+    /// What is wrong now.
     troubles: Vec<Trouble>,
+    /// The sources in etcd.
     sources: Vec<SourceStatus>,
+    /// What waits to be written to etcd; absent on a node that uses no cluster-wide pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     outbox: Option<Outbox>,
-    /// In the order of `sinks`.
+    /// The routes in numbers, in the order of `sinks`.
     totals: Vec<SinkTotals>,
     #[serde(flatten)]
+    #[cfg_attr(feature = "schema", schemars(with = "Report"))]
     report: Shared,
 }
 
@@ -48,25 +59,35 @@ pub(super) struct Facts {
     pub(super) outbox: Option<(u64, u64)>,
 }
 
+/// Looks at everything.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct Looks {
+    /// How many there were.
     count: u64,
+    /// How long ago the last one ended, in seconds.
     age_seconds: u64,
+    /// How long it took, in milliseconds.
     took_millis: u64,
 }
 
+/// What waits to be written to etcd.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 struct Outbox {
+    /// How many records.
     records: u64,
+    /// For how many seconds the oldest one waits.
     age_seconds: u64,
 }
 
 /// Something that is wrong.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Trouble {
-    /// What it is about.
+    /// What it is about: `etcd`, `network`, `node`, `refused`, `sink`, `route`, `foreign`, `forwarding`, `gc`, `vpp`, `other`.
     pub(super) cause: &'static str,
     /// A sentence.
     pub(super) text: String,
@@ -76,19 +97,27 @@ pub(super) struct Trouble {
 
 /// A source in etcd.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SourceStatus {
+    /// Its type.
     pub(super) source: &'static str,
-    /// Its position in the configuration.
+    /// Its position in the configuration, from 0.
     pub(super) position: usize,
+    /// Whether it tells what it knows now.
     pub(super) up: bool,
+    /// How many seconds ago it has told something last; absent if it never has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) contact_age_seconds: Option<u64>,
 }
 
+/// The routes of a place in numbers.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct SinkTotals {
+    /// How people know the place.
     sink: String,
+    /// Whether it can be looked at.
     up: bool,
     #[serde(flatten)]
     totals: Totals,

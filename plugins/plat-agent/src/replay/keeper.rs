@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use vpp_api::{Client, Options};
@@ -59,12 +59,12 @@ struct Keeping<F> {
 }
 
 impl<F: Fn(Word) -> bool + Send + 'static> Keeper<F> {
-    /// Starts the thread. It ends when it is told to, or when nobody listens; a replay that is under way then
+    /// Starts the thread. It ends soon after it is told to, or when nobody listens; a replay that is under way then
     /// ends with the process, and the next one goes on from there.
-    pub(crate) fn start(self) {
+    pub(crate) fn start(self) -> JoinHandle<()> {
         let report = VppReport::new(&self.socket);
         let mut keeping = Keeping { keeper: self, report, life: None };
-        thread::spawn(move || keeping.run());
+        thread::spawn(move || keeping.run())
     }
 }
 
@@ -72,7 +72,11 @@ impl<F: Fn(Word) -> bool> Keeping<F> {
     fn run(&mut self) {
         while !self.is_over() {
             let options = Options { timeout: TIMEOUT, ..Options::new(NAME) };
-            let why = match Client::connect(&self.keeper.socket, &options) {
+            let socket = &self.keeper.socket;
+            // What killed agents and calls have left. Who is not there is not to be roused.
+            let why = match Client::rouse(socket, &options)
+                .and_then(|()| Client::connect(socket, &options))
+            {
                 Ok(vpp) => match self.serve(vpp) {
                     Ok(()) => return,
                     Err(why) => why,

@@ -12,22 +12,23 @@ use crate::report::plain;
 
 /// A VPP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VppReport {
     /// Its API socket.
     pub socket: PathBuf,
     /// How it is.
     pub state: VppState,
-    /// Why it is away, or cannot be looked at.
+    /// Why it is away, or cannot be looked at; absent if neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
-    /// Its process ID, in its own namespace.
+    /// Its process ID, in its own namespace; absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// Its attachments, as they were at the last look.
     pub pods: Vec<PodRow>,
     /// What is wrong besides, a sentence each.
     pub problems: Vec<String>,
-    /// The last look that has put something back, or could not.
+    /// The last look that has put something back, or could not; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Last>,
     /// What has happened since this program runs.
@@ -36,6 +37,7 @@ pub struct VppReport {
 
 /// How a VPP is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum VppState {
     /// Nobody answers.
@@ -48,30 +50,32 @@ pub enum VppState {
 
 /// An attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PodRow {
     /// `namespace/name`, else the container ID; the file of its record, if that cannot be read.
     pub pod: String,
-    /// The network.
+    /// The network; absent if its record cannot be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub network: String,
-    /// The interface in the pod.
+    /// The interface in the pod; absent if its record cannot be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub interface: String,
-    /// The container ID.
+    /// The container ID; absent if its record cannot be read.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub container: String,
     /// How it is.
     pub status: PodStatus,
-    /// What was, or is, not as it should be: one sentence each.
+    /// What was, or is, not as it should be: one sentence each; absent if nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub what: Vec<String>,
-    /// What kind of trouble it is, if it has failed: one word.
+    /// What kind of trouble it is, one word; absent unless it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
 }
 
 /// How an attachment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PodStatus {
     /// As it should be.
@@ -105,6 +109,7 @@ impl PodStatus {
 
 /// A look that has put something back, or could not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Last {
     /// Why everything was looked at.
@@ -119,6 +124,7 @@ pub struct Last {
 
 /// What has happened since this program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// How often VPP was started anew.

@@ -28,6 +28,8 @@ const PRIORITY: u8 = 0x90;
 const BATCH: usize = 512;
 /// How long VPP may take for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to say that it is there, when it was not.
+const PROBE: Duration = Duration::from_millis(250);
 /// How long the plugin's calls are waited for that make sources, too: VPP answers them in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,15 +56,17 @@ impl VppRoutes {
         let client = match self.client.take() {
             Some(client) if client.is_connected() => client,
             _ => {
-                let options = Options { timeout: TIMEOUT, ..Options::new(SOURCE) };
-                let mut client = Client::connect(&self.spec.socket, &options)
-                    .map_err(|error| error.to_string())?;
+                let mut client = self.connect(TIMEOUT).map_err(|error| error.to_string())?;
                 self.source = client.find_fib_source(SOURCE).map_err(|error| error.to_string())?;
                 client
             }
         };
         self.was_there = true;
         Ok(self.client.insert(client))
+    }
+
+    fn connect(&self, timeout: Duration) -> Result<Client, vpp_api::Error> {
+        Client::connect(&self.spec.socket, &Options { timeout, ..Options::new(SOURCE) })
     }
 
     /// The source, made if it is not there.
@@ -190,7 +194,8 @@ impl Sink for VppRoutes {
         let alive = match &mut self.client {
             // An event that nobody has asked for does not come; the end of the connection does.
             Some(client) => client.next_event(Duration::ZERO).is_ok() && client.is_connected(),
-            None => std::os::unix::net::UnixStream::connect(&self.spec.socket).is_ok(),
+            // A connection that says nothing and ends may stay with VPP for ever.
+            None => self.connect(PROBE).is_ok(),
         };
         if !alive {
             self.client = None;

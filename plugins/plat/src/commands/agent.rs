@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::context::{Command, Context, Exit, Failure};
+use crate::exposition;
 use crate::output::{self, age, escape, span};
 
 /// How long the agent may take.
@@ -32,12 +33,15 @@ const CONFIG: &str = "/etc/plat/agent.json";
 pub(crate) enum Agent {
     /// Asks the running plat-agent how it is, and what it has done about routes.
     Status(Status),
+    /// Prints the metrics of the running plat-agent, for the textfile collector of node_exporter.
+    Metrics(Metrics),
 }
 
 impl Command for Agent {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         match self {
             Self::Status(command) => command.run(context, out),
+            Self::Metrics(command) => command.run(context, out),
         }
     }
 }
@@ -50,6 +54,23 @@ impl Command for Agent {
                   the configuration has as `listen`."
 )]
 pub(crate) struct Status {
+    #[command(flatten)]
+    who: Who,
+}
+
+/// Options of `plat agent metrics`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prometheus' text format, with plat_agent_up besides. Exit status: 0, or 3 if no agent answers."
+)]
+pub(crate) struct Metrics {
+    #[command(flatten)]
+    who: Who,
+}
+
+/// Which agent is asked.
+#[derive(Debug, Args)]
+struct Who {
     /// Where it answers, such as 127.0.0.1:9434.
     #[arg(long, value_name = "ADDRESS:PORT")]
     address: Option<SocketAddr>,
@@ -122,7 +143,7 @@ struct Totals {
 
 impl Command for Status {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
-        let (place, text) = self.ask(context)?;
+        let (place, text) = self.who.ask(context, "/status")?;
         let wrong = |error: serde_json::Error| {
             Failure::new(
                 format!("what answers at {place} is no plat-agent: {error}"),
@@ -137,6 +158,15 @@ impl Command for Status {
             told.print(out, output::now())?;
         }
         Ok(told.exit())
+    }
+}
+
+impl Command for Metrics {
+    fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+        let answer = self.who.ask(context, "/metrics");
+        out.write_all(exposition::agent(answer.is_ok()).as_bytes())?;
+        out.write_all(&answer?.1)?;
+        Ok(Exit::Fine)
     }
 }
 
@@ -156,9 +186,9 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl Status {
-    /// The first answer, and where it comes from.
-    fn ask(&self, context: &Context) -> Result<(Place, Vec<u8>), Failure> {
+impl Who {
+    /// The first answer to what is asked for, and where it comes from.
+    fn ask(&self, context: &Context, page: &str) -> Result<(Place, Vec<u8>), Failure> {
         let mut places = Vec::new();
         if let Some(address) = self.address {
             places.push(Place::Port(address));
@@ -169,7 +199,7 @@ impl Status {
         }
         let mut failures = Vec::new();
         for place in places {
-            match fetch(&place) {
+            match fetch(&place, page) {
                 Ok(text) => return Ok((place, text)),
                 Err(error) => failures.push(format!("{place}: {error}")),
             }
@@ -189,7 +219,7 @@ fn listens(config: &Path) -> Option<SocketAddr> {
     config.get("listen")?.as_str()?.parse().ok()
 }
 
-fn fetch(place: &Place) -> Result<Vec<u8>, String> {
+fn fetch(place: &Place, page: &str) -> Result<Vec<u8>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -198,8 +228,8 @@ fn fetch(place: &Place) -> Result<Vec<u8>, String> {
     runtime.block_on(async {
         let asked = async {
             match place {
-                Place::Socket(path) => get(UnixStream::connect(path).await).await,
-                Place::Port(address) => get(TcpStream::connect(address).await).await,
+                Place::Socket(path) => get(UnixStream::connect(path).await, page).await,
+                Place::Port(address) => get(TcpStream::connect(address).await, page).await,
             }
         };
         let late = || format!("no answer within {}", span(DEADLINE));
@@ -207,7 +237,7 @@ fn fetch(place: &Place) -> Result<Vec<u8>, String> {
     })
 }
 
-async fn get<S>(stream: io::Result<S>) -> Result<Vec<u8>, String>
+async fn get<S>(stream: io::Result<S>, page: &str) -> Result<Vec<u8>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -219,7 +249,7 @@ where
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| said(&error))?;
     tokio::spawn(connection);
-    let request = Request::get("/status").header(HOST, "localhost").body(Empty::<Bytes>::new());
+    let request = Request::get(page).header(HOST, "localhost").body(Empty::<Bytes>::new());
     let request = request.map_err(|error| said(&error))?;
     let response = sender.send_request(request).await.map_err(|error| said(&error))?;
     let status = response.status();

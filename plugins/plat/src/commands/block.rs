@@ -4,11 +4,11 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 use ipam_pool::view::{self, BlockView, Scope};
-use serde_json::{Value, json};
 
 use super::cluster::status::pool_name;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::cluster::{Block as BlockLine, Blocks};
 use crate::output::{self, Align, Colour, Columns, age, bar, count, escape};
 use crate::reading;
 
@@ -54,8 +54,8 @@ impl Ls {
             .collect();
         reading::warn_torn(&snapshot);
         if context.json {
-            let list: Vec<Value> = blocks.iter().map(document).collect();
-            output::json(out, &json!({"revision": snapshot.to, "blocks": list}))?;
+            let list = blocks.iter().map(document).collect();
+            output::json(out, &Blocks { revision: snapshot.to, blocks: list })?;
             return Ok(Exit::Fine);
         }
         if blocks.is_empty() {
@@ -109,21 +109,21 @@ fn cells(block: &BlockView<'_>, now: u64) -> [(String, Option<Colour>); 12] {
 }
 
 /// A block, for programs.
-pub(crate) fn document(block: &BlockView<'_>) -> Value {
-    json!({
-        "space": block.space,
-        "pool": block.pool,
-        "cidr": block.cidr.to_string(),
-        "node": block.node,
-        "uuid": block.uuid,
-        "index": block.index,
-        "mode": block.mode.as_str(),
-        "fence": block.fence,
-        "since": block.since,
-        "size": output::whole(block.cidr.network().count()),
-        "used": block.counts.used,
-        "parked": block.counts.parked,
-        "reserved": block.counts.reserved,
-        "lent": block.lent,
-    })
+pub(crate) fn document<'a>(block: &BlockView<'a>) -> BlockLine<'a> {
+    BlockLine {
+        space: block.space,
+        pool: block.pool,
+        cidr: block.cidr.to_string(),
+        node: block.node,
+        uuid: block.uuid,
+        index: block.index,
+        mode: block.mode.as_str(),
+        fence: block.fence,
+        since: block.since,
+        size: output::whole(block.cidr.network().count()),
+        used: block.counts.used,
+        parked: block.counts.parked,
+        reserved: block.counts.reserved,
+        lent: block.lent,
+    }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::cluster;
 use crate::configured;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::exposition;
 use crate::living::Sources;
 use crate::output;
 use crate::people;
@@ -41,6 +42,9 @@ pub(crate) struct Check {
     /// Frees nothing that is younger.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::cli::duration)]
     grace: Duration,
+    /// Prints metrics in Prometheus' text format, for the textfile collector of node_exporter.
+    #[arg(long, conflicts_with_all = ["json", "fix", "network"])]
+    prometheus: bool,
     #[command(flatten)]
     sources: Sources,
 }
@@ -48,32 +52,45 @@ pub(crate) struct Check {
 /// For how long something must be in use without a record before one is written.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The document of `plat check --json`.
+/// What is wrong with a node's state.
 #[derive(Debug, Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document<'a> {
+    /// The worst first.
     problems: Vec<Entry<'a>>,
     /// How many more there are with `--verbose`.
     hidden: usize,
-    /// What could not be asked.
+    /// What could not be asked, a sentence each.
     notes: &'a [String],
 }
 
+/// A problem.
 #[derive(Debug, Serialize)]
-struct Entry<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Entry<'a> {
+    /// `hint`, `warning` or `broken`.
     severity: &'static str,
+    /// What it is called, one word.
     kind: &'static str,
+    /// The network; `null` for a database or a place as a whole.
     network: Option<&'a str>,
+    /// `dir` or `sqlite`; `null` where there is none.
     store: Option<&'static str>,
+    /// The store's path; `null` where there is none.
     place: Option<String>,
+    /// The address; `null` where it is about none.
     address: Option<String>,
+    /// A sentence.
     what: &'a str,
+    /// Why it matters, or how it comes about, a sentence.
     why: &'a str,
     /// What `--fix` does; `null` if it can do nothing.
     fix: Option<String>,
-    /// What a person can do where it can do nothing.
+    /// What a person can do where `--fix` can do nothing; else `null`.
     advice: Option<String>,
-    /// `fixed`, `changed`, `failed`; `null` if nothing was tried.
+    /// `fixed`, `changed` (something else is there now, nothing was done), `failed`; `null` if nothing was tried.
     outcome: Option<&'static str>,
+    /// Why it failed; `null` if it did not.
     error: Option<&'a str>,
 }
 
@@ -89,7 +106,11 @@ impl Command for Check {
         if self.cluster {
             let ask = (self.fix && !self.yes, self.fix);
             let space = self.network.as_deref().or(context.space.as_deref());
-            return cluster::check::run(context, space, ask, self.verbose, out);
+            return if self.prometheus {
+                cluster::check::metrics(context, out)
+            } else {
+                cluster::check::run(context, space, ask, self.verbose, out)
+            };
         }
         let spinner = people::spinner(context, "looking at the stores");
         let Look { networks, mut problems, notes } = self.look(context)?;
@@ -97,6 +118,13 @@ impl Command for Check {
         let all = problems.len();
         problems.retain(|problem| self.verbose || problem.kind != "unknown");
         let hidden = all - problems.len();
+        if self.prometheus {
+            let exit = exit(problems.iter());
+            let found = problems.iter().map(|problem| (problem.severity.word(), problem.kind));
+            out.write_all(exposition::check(found, exit).as_bytes())?;
+            people::warn(&notes);
+            return Ok(exit);
+        }
 
         let outcomes = if self.fix {
             let outcomes = self.fix(context, out, &networks, &mut problems, hidden)?;

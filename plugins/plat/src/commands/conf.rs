@@ -236,41 +236,69 @@ fn in_short(summary: &Summary) -> String {
     printable(&format!("network {:?}, {form} of {}{manifest}", summary.network, plugins.join(", ")))
 }
 
+/// What is wrong with configurations.
 #[derive(Serialize)]
-struct DocumentJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DocumentJson<'a> {
+    /// How many findings are errors.
     errors: usize,
+    /// How many are warnings.
     warnings: usize,
+    /// One for each file, in the order of the command line.
     files: Vec<FileJson<'a>>,
 }
 
+/// A file.
 #[derive(Serialize)]
-struct FileJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct FileJson<'a> {
+    /// As given.
     file: &'a str,
+    /// The networks that are in it.
     networks: Vec<NetworkJson<'a>>,
+    /// What is wrong with it, in its order.
     findings: Vec<FindingJson<'a>>,
 }
 
+/// A network.
 #[derive(Serialize)]
-struct NetworkJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct NetworkJson<'a> {
+    /// Its name; may be empty.
     network: &'a str,
+    /// `configuration`, `list` or `template`.
     form: &'static str,
+    /// Whether it stands in a NetworkAttachmentDefinition.
     in_manifest: bool,
+    /// Its plugins.
     plugins: Vec<PluginJson<'a>>,
 }
 
+/// A plugin.
 #[derive(Serialize)]
-struct PluginJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct PluginJson<'a> {
+    /// Its type.
     plugin: &'a str,
+    /// The type of its IPAM; `null` if it has none.
     ipam: Option<&'a str>,
 }
 
+/// Something that is wrong.
 #[derive(Serialize)]
-struct FindingJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct FindingJson<'a> {
+    /// `error` or `warning`.
     severity: &'static str,
+    /// Where, from 1.
     line: usize,
+    /// Where in the line, from 1.
     column: usize,
+    /// The key, such as `plugins[0].ipam.subnet`; may be empty.
     path: &'a str,
+    /// A sentence.
     message: &'a str,
+    /// What would be right; may be empty.
     advice: &'a str,
 }
 

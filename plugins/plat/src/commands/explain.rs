@@ -5,12 +5,12 @@ use std::io::Write;
 use clap::Args;
 use ipam_core::addr::Addr;
 use ipam_pool::view::{self, Explained, NextOwner, Scope, Snapshot, Standing};
-use serde_json::{Value, json};
 
 use super::cluster::status::{life_word, pool_name};
 use super::cluster::who;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::cluster::{ExceptionLine, ExplainedBlock, Explanation, NextLine};
 use crate::output::{self, age, escape, instant};
 use crate::reading;
 
@@ -122,40 +122,42 @@ fn print(
     Ok(())
 }
 
-fn document(snapshot: &Snapshot, explained: &Explained<'_>) -> Value {
-    let block = explained.block.map(|(cidr, block)| {
-        json!({
-            "cidr": cidr.to_string(),
-            "node": block.record.u.as_deref().map(|uuid| snapshot.name_of(uuid)),
-            "uuid": block.record.u,
-            "index": block.record.n,
-            "life": explained.owner_life.map(life_word),
-            "mode": block.record.m.as_str(),
-            "fence": block.created,
-            "since": block.record.t,
-        })
+fn document<'a>(snapshot: &'a Snapshot, explained: &'a Explained<'_>) -> Explanation<'a> {
+    let block = explained.block.as_ref().map(|(cidr, block)| ExplainedBlock {
+        cidr: cidr.to_string(),
+        node: block.record.u.as_deref().map(|uuid| snapshot.name_of(uuid)),
+        uuid: block.record.u.as_deref(),
+        index: block.record.n,
+        life: explained.owner_life.map(life_word),
+        mode: block.record.m.as_str(),
+        fence: block.created,
+        since: block.record.t,
     });
     let next = match &explained.next {
-        NextOwner::Holder { uuid, lends } => {
-            json!({"kind": "holder", "nodes": [snapshot.name_of(uuid)], "lends": lends})
-        }
-        NextOwner::Claimer { nearest } => {
-            let names: Vec<&str> = nearest.iter().map(|(uuid, _)| snapshot.name_of(uuid)).collect();
-            json!({"kind": "claimer", "nodes": names})
-        }
-        NextOwner::Pod => json!({"kind": "pod"}),
-        NextOwner::Nobody => json!({"kind": "nobody"}),
+        NextOwner::Holder { uuid, lends } => NextLine {
+            kind: "holder",
+            nodes: Some(vec![snapshot.name_of(uuid)]),
+            lends: Some(*lends),
+        },
+        NextOwner::Claimer { nearest } => NextLine {
+            kind: "claimer",
+            nodes: Some(nearest.iter().map(|(uuid, _)| snapshot.name_of(uuid)).collect()),
+            lends: None,
+        },
+        NextOwner::Pod => NextLine { kind: "pod", ..NextLine::default() },
+        NextOwner::Nobody => NextLine { kind: "nobody", ..NextLine::default() },
     };
-    json!({
-        "revision": snapshot.to,
-        "space": explained.space,
-        "address": explained.addr.to_string(),
-        "standing": explained.standing.as_str(),
-        "pool": explained.pool.map(|pool| &pool.name),
-        "place": explained.place.map(|place| place.to_string()),
-        "block": block,
-        "exception": explained.exception.map(|seen| json!({"index": seen.record.n, "uuid": seen.record.u})),
-        "record": explained.used.map(|used| who::document(snapshot, explained.space, used)),
-        "next": next,
-    })
+    let exception = explained.exception.map(|seen| &seen.record);
+    Explanation {
+        revision: snapshot.to,
+        space: explained.space,
+        address: explained.addr.to_string(),
+        standing: explained.standing.as_str(),
+        pool: explained.pool.map(|pool| pool.name.as_str()),
+        place: explained.place.map(|place| place.to_string()),
+        block,
+        exception: exception.map(|record| ExceptionLine { index: record.n, uuid: &record.u }),
+        record: explained.used.map(|used| who::document(snapshot, explained.space, used)),
+        next,
+    }
 }

@@ -44,9 +44,11 @@ enum Form {
     Json,
 }
 
-/// The document of `plat export --to dir --json`.
+/// What was written, by `--to dir`.
 #[derive(Debug, Serialize)]
-struct Document {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// The network.
     network: String,
     /// How many addresses were written; those that were there already are not counted.
     written: usize,

@@ -45,12 +45,17 @@ pub(crate) struct Gc {
     sources: Sources,
 }
 
-/// The document of `plat gc --json`.
+/// What was freed, and what stays.
 #[derive(Debug, Serialize)]
-struct Document {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// Whether nothing was to be changed: then what would be freed.
     dry_run: bool,
+    /// What was freed.
     freed: Vec<Entry>,
+    /// What stays though nothing says that its holder lives.
     kept: Vec<Entry>,
+    /// What could not be asked or done, a sentence each.
     notes: Vec<String>,
 }
 

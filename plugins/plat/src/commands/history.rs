@@ -7,9 +7,9 @@ use ipam_core::addr::Addr;
 use ipam_core::config::Owner;
 use ipam_core::identity::Holder;
 use ipam_stores::survey::{Allocation, Ended, NetworkState, Past};
-use serde_json::{Value, json};
 
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::addresses as documents;
 use crate::output::{self, escape, instant, short_id, table};
 use crate::shown::Found;
 use crate::usage::{parts, pod};
@@ -59,10 +59,11 @@ impl Command for History {
             .collect();
         let entries = entries(&past, &held);
         if context.json {
-            let list: Vec<Value> = entries.iter().map(Entry::document).collect();
-            let document = json!({
-                "address": self.address.to_string(), "complete": !incomplete, "history": list,
-            });
+            let document = documents::History {
+                address: self.address.to_string(),
+                complete: !incomplete,
+                history: entries.iter().map(Entry::document).collect(),
+            };
             output::json(out, &document)?;
         } else if entries.is_empty() {
             writeln!(out, "nothing is recorded of {}", self.address)?;
@@ -105,22 +106,22 @@ const fn how(ended: Ended) -> &'static str {
 }
 
 impl Entry<'_> {
-    fn document(&self) -> Value {
+    fn document(&self) -> documents::Time<'_> {
         let (container, interface) = parts(self.holder);
-        json!({
-            "network": self.network.network,
-            "instance": self.network.instance.as_ref().map(|instance| instance.as_str()),
-            "store": self.network.place.kind(),
-            "path": self.network.place.path().to_string_lossy(),
-            "container": container,
-            "interface": interface,
-            "namespace": self.owner.namespace,
-            "pod": self.owner.name,
-            "uid": self.owner.uid,
-            "since": self.since.map(instant),
-            "until": self.end.map(|(until, _)| instant(until)),
-            "ended": self.end.map(|(_, ended)| how(ended)),
-        })
+        documents::Time {
+            network: &self.network.network,
+            instance: self.network.instance.as_ref().map(|instance| instance.as_str()),
+            store: self.network.place.kind(),
+            path: self.network.place.path().to_string_lossy().into_owned(),
+            container,
+            interface,
+            namespace: self.owner.namespace.as_deref(),
+            pod: self.owner.name.as_deref(),
+            uid: self.owner.uid.as_deref(),
+            since: self.since.map(instant),
+            until: self.end.map(|(until, _)| instant(until)),
+            ended: self.end.map(|(_, ended)| how(ended)),
+        }
     }
 }
 
@@ -186,9 +187,10 @@ mod tests {
             lines[3],
             ["1970-01-01T00:50:00Z", "now", "held", "pods", "000300030003", "eth0", "shop/web-3"]
         );
-        let document = entries(&past, &held)[1].document();
-        assert_eq!(document["ended"], "collected");
-        assert_eq!(document["until"], "1970-01-01T00:33:20Z");
+        let entries = entries(&past, &held);
+        let document = entries[1].document();
+        assert_eq!(document.ended, Some("collected"));
+        assert_eq!(document.until.as_deref(), Some("1970-01-01T00:33:20Z"));
     }
 
     #[test]

@@ -79,16 +79,19 @@ fn instance(text: &str) -> Result<Instance, String> {
         .map_err(|error| format!("an IPAM plugin's type is needed, and this {error}"))
 }
 
-/// The document of `plat import --json`.
+/// What was taken over.
 #[derive(Debug, Serialize)]
-struct Document {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// The network.
     network: String,
     /// How many addresses were added; those that were there already are not counted.
     added: usize,
     /// Where they are now.
     place: String,
-    /// Where the directory is now that they came from.
+    /// Where the directory is now that they came from; `null` if it was left alone, or there is none.
     aside: Option<String>,
+    /// Whether nothing was to be changed: then what would be added.
     dry_run: bool,
 }
 

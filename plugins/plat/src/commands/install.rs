@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::install::bin_dir::{BinDir, Change, Source, aside_name, look};
 use crate::install::decide::{Found, Put, put};
+use crate::install::files::{self, Files};
 use crate::install::manifest::{Before, Entry, Manifest, lock};
 use crate::install::{Plugin, Target, probe, shown};
 use crate::output;
@@ -34,6 +35,11 @@ pub(crate) struct Install {
     /// Where the plugins are; without it they are looked for beside plat and in ../lib/plat.
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
+    /// Installs also the files below this directory, each at its path on the system: network
+    /// configurations (etc/cni/net.d/...), certificates. Those of the last time that are not there any
+    /// more are removed.
+    #[arg(long, value_name = "DIR")]
+    files: Option<PathBuf>,
     /// Changes nothing, and tells what would be done.
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -42,21 +48,46 @@ pub(crate) struct Install {
     exec: Vec<OsString>,
 }
 
-/// The document of `plat install --json`.
+/// What was put where.
 #[derive(Debug, Serialize)]
-struct Document {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// Whether nothing was to be changed.
     dry_run: bool,
+    /// The directory.
     dir: String,
+    /// The plugins.
     plugins: Vec<Row>,
+    /// Other files, those of `--files`; none without it.
+    files: Vec<FileRow>,
 }
 
+/// Another file.
 #[derive(Debug, Serialize)]
-struct Row {
-    name: &'static str,
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct FileRow {
+    /// Its path on the system.
+    path: String,
+    /// As that of a plugin; or, for what an earlier install had put there, `removed`, `restored` (somebody else's is
+    /// back), `not there` or `left` (it is somebody else's).
     action: &'static str,
+    /// The second name of somebody else's file that was put aside; `null` if there was none.
+    kept: Option<String>,
+}
+
+/// A plugin.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Row {
+    /// Its name.
+    name: &'static str,
+    /// `installed`, `updated`, `replaced` (somebody else's), `unchanged` or `refused`.
+    action: &'static str,
+    /// What it says of its version; `null` if it was not asked.
     version: Option<String>,
+    /// Its SHA-256 in hexadecimal.
     digest: String,
-    /// What was put aside, by its second name.
+    /// The second name of somebody else's program that was put aside; `null` if there was none.
     kept: Option<String>,
 }
 
@@ -79,6 +110,7 @@ impl Command for Install {
             .into_iter()
             .map(|plugin| Ok((plugin, Source::read(&from, plugin)?)))
             .collect::<Result<_, Failure>>()?;
+        let tree = self.files.as_deref().map(files::read).transpose()?;
         let dir = BinDir::new(&target.path);
         let lock =
             (!self.dry_run).then(|| lock(&target.state, context.lock_timeout)).transpose()?;
@@ -92,8 +124,12 @@ impl Command for Install {
         if !self.dry_run && changes {
             carry_out(&dir, &target, &manifest, &mut steps)?;
         }
+        let files = match tree {
+            Some(tree) => self.lay_out(context, &target, tree)?,
+            None => Vec::new(),
+        };
         drop(lock);
-        let document = self.document(&target, steps);
+        let document = self.document(&target, steps, files);
         if context.json {
             output::json(out, &document)?;
         } else {
@@ -113,7 +149,35 @@ impl Install {
         Err(Failure::new(message, "the plugins are installed"))
     }
 
-    fn document(&self, target: &Target, steps: Vec<Step>) -> Document {
+    /// Puts other files where they belong: after the plugins that they name.
+    fn lay_out(
+        &self,
+        context: &Context,
+        target: &Target,
+        tree: BTreeMap<String, files::Source>,
+    ) -> Result<Vec<FileRow>, Failure> {
+        let mut manifest = Manifest::read(&target.state)?;
+        let at = |path: &Path| context.survey.at(path);
+        let recorded = manifest.files.clone();
+        let files = Files { at: &at, recorded: &recorded };
+        let steps = files.plan(tree)?;
+        if !self.dry_run && steps.values().any(files::Step::changes) {
+            manifest.files = files.after(&steps);
+            manifest.write(&target.state)?;
+            files.carry_out(&steps, &context.conf_dir).map_err(|mut failure| {
+                failure.message.push_str("; the plugins are installed");
+                failure
+            })?;
+        }
+        let row = |(path, step): (String, files::Step)| FileRow {
+            kept: step.kept(&path),
+            action: step.word(),
+            path,
+        };
+        Ok(steps.into_iter().map(row).collect())
+    }
+
+    fn document(&self, target: &Target, steps: Vec<Step>, files: Vec<FileRow>) -> Document {
         let rows = steps.into_iter().map(|step| Row {
             name: step.plugin.name(),
             action: step.put.word(),
@@ -121,7 +185,12 @@ impl Install {
             digest: step.source.digest,
             kept: (step.put == Put::Replace).then(|| aside_name(step.plugin)),
         });
-        Document { dry_run: self.dry_run, dir: target.recorded.clone(), plugins: rows.collect() }
+        Document {
+            dry_run: self.dry_run,
+            dir: target.recorded.clone(),
+            plugins: rows.collect(),
+            files,
+        }
     }
 }
 
@@ -223,6 +292,7 @@ fn recorded(target: &Target, manifest: &Manifest, steps: &[Step]) -> Manifest {
         let entry = Entry {
             digest: step.source.digest.clone(),
             version: version.unwrap_or_default(),
+            previous: None,
             before,
         };
         entries.insert(name.to_owned(), entry);
@@ -239,8 +309,11 @@ fn print(
     target: &Target,
 ) -> Result<(), Failure> {
     let dir = shown(&target.path);
-    if document.plugins.iter().all(|row| row.action == Put::Leave.word()) {
-        writeln!(out, "Everything is in {dir} already.")?;
+    let plugins = document.plugins.iter().map(|row| row.action);
+    let mut actions = plugins.chain(document.files.iter().map(|row| row.action));
+    if actions.all(|action| action == Put::Leave.word()) {
+        let files = if document.files.is_empty() { "" } else { ", and the files in their places," };
+        writeln!(out, "Everything is in {dir}{files} already.")?;
         return Ok(());
     }
     let mut table = output::table(&["plugin", "what", "version", "kept"]);
@@ -253,6 +326,14 @@ fn print(
         ]);
     }
     writeln!(out, "{table}")?;
+    if !document.files.is_empty() {
+        let mut table = output::table(&["file", "what", "kept"]);
+        for row in &document.files {
+            let kept = row.kept.clone().unwrap_or_else(|| "-".to_owned());
+            table.add_row([plain(&row.path), row.action.to_owned(), plain(&kept)]);
+        }
+        writeln!(out, "\n{table}")?;
+    }
     if document.dry_run {
         writeln!(out, "\nNothing was changed in {dir}.")?;
         return Ok(());

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use clap::Args;
 use ipam_stores::survey::{Allocation, NetworkState};
-use serde::Serialize;
 
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::addresses::Allocations;
 use crate::output::{self, Align, Columns, age, escape, instant, short_id};
 use crate::shown::{Found, Shown};
 use crate::usage::{Record, parts, pod};
@@ -36,19 +36,12 @@ impl Command for Ls {
         if context.json {
             let allocations =
                 rows.iter().map(|(state, allocation)| Record::new(state, allocation)).collect();
-            output::json(out, &Document { complete: !incomplete, allocations })?;
+            output::json(out, &Allocations { complete: !incomplete, allocations })?;
         } else {
             print(&rows, self.wide, output::now(), out, context.colour)?;
         }
         Ok(if incomplete { Exit::Failed } else { Exit::Fine })
     }
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Document<'a> {
-    complete: bool,
-    allocations: Vec<Record<'a>>,
 }
 
 type Row<'a> = (&'a NetworkState, &'a Allocation);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap_mangen::Man as Page;
+use serde::Serialize;
 
 use crate::cli::definition;
 use crate::context::{Command, Context, Exit, Failure};
@@ -36,7 +37,7 @@ impl Command for Man {
             written.push(path.display().to_string());
         }
         if context.json {
-            output::json(out, &serde_json::json!({ "pages": written }))?;
+            output::json(out, &Pages { pages: written })?;
         } else {
             for path in written {
                 writeln!(out, "{}", printable(&path))?;
@@ -44,6 +45,14 @@ impl Command for Man {
         }
         Ok(Exit::Fine)
     }
+}
+
+/// Which manual pages were written.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Pages {
+    /// Their paths.
+    pages: Vec<String>,
 }
 
 /// The pages: one for the program, one for each command, one for the daemon, by file name.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ipam_stores::survey::NetworkState;
-use serde_json::{Value, json};
 
 use super::cluster;
 use super::status::origin;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::addresses::{
+    Map as MapDocument, MappedHolder, MappedNetwork, MappedRange, MappedRun,
+};
 use crate::output::{self, whole};
 use crate::picture::{self, Order};
 use crate::shown::{Found, Shown};
@@ -43,8 +45,8 @@ impl Command for Map {
             let svg = picture::map_svg(&found.networks, &origin, order, output::now());
             picture::write(file, &svg, out)?;
         } else if context.json {
-            let networks: Vec<Value> = found.networks.iter().map(document).collect();
-            output::json(out, &json!({"complete": !incomplete, "networks": networks}))?;
+            let networks = found.networks.iter().map(document).collect();
+            output::json(out, &MapDocument { complete: !incomplete, networks })?;
         } else {
             for (i, shown) in found.networks.iter().enumerate() {
                 if i > 0 {
@@ -58,7 +60,7 @@ impl Command for Map {
 }
 
 /// A network's ranges in runs of one kind.
-fn document(shown: &Shown) -> Value {
+fn document(shown: &Shown) -> MappedNetwork<'_> {
     let usage = NetworkUsage::new(&shown.state, shown.layout.as_ref());
     let sets = shown.layout.as_ref().map_or(&[][..], |layout| &layout.sets);
     let mut ranges = Vec::new();
@@ -69,51 +71,48 @@ fn document(shown: &Shown) -> Value {
         };
         for range in set.ranges() {
             let bounds = range.interval();
-            ranges.push(json!({
-                "range": range_text(range),
-                "first": bounds.first().to_string(),
-                "last": bounds.last().to_string(),
-                "gateway": range.gateway().map(|addr| addr.to_string()),
-                "next": next.filter(|next| bounds.contains(*next)).map(|next| next.to_string()),
-                "runs": runs(range, &shown.state).iter().map(|r| run(r, &shown.state)).collect::<Vec<_>>(),
-            }));
+            ranges.push(MappedRange {
+                range: range_text(range),
+                first: bounds.first().to_string(),
+                last: bounds.last().to_string(),
+                gateway: range.gateway().map(|addr| addr.to_string()),
+                next: next.filter(|next| bounds.contains(*next)).map(|next| next.to_string()),
+                runs: runs(range, &shown.state).iter().map(|r| run(r, &shown.state)).collect(),
+            });
         }
     }
-    json!({
-        "network": shown.state.network,
-        "instance": shown.state.instance.as_ref().map(|instance| instance.as_str()),
-        "store": shown.state.place.kind(),
-        "path": shown.state.place.path().to_string_lossy(),
-        "ranges_known": shown.layout.is_some(),
-        "outside": usage.outside,
-        "ranges": ranges,
-    })
+    MappedNetwork {
+        network: &shown.state.network,
+        instance: shown.state.instance.as_ref().map(|instance| instance.as_str()),
+        store: shown.state.place.kind(),
+        path: shown.state.place.path().to_string_lossy().into_owned(),
+        ranges_known: shown.layout.is_some(),
+        outside: usage.outside,
+        ranges,
+    }
 }
 
-fn run(run: &Run, state: &NetworkState) -> Value {
-    let (first, last) = (run.interval.first(), run.interval.last());
-    let kind = match run.kind {
-        Kind::Used(_) => "used",
-        Kind::Cooling => "cooling",
-        Kind::Gateway => "gateway",
-        Kind::Excluded => "excluded",
-        Kind::Free => "free",
-    };
-    let mut document = json!({
-        "first": first.to_string(),
-        "last": last.to_string(),
-        "count": whole(run.interval.count()),
-        "kind": kind,
-    });
+fn run<'a>(run: &Run, state: &'a NetworkState) -> MappedRun<'a> {
     let held = match run.kind {
         Kind::Used(i) => state.allocations.get(i),
         _ => None,
     };
-    if let (Some(allocation), Some(object)) = (held, document.as_object_mut()) {
-        object.insert("container".to_owned(), json!(parts(&allocation.holder).0));
-        object.insert("interface".to_owned(), json!(parts(&allocation.holder).1));
-        object.insert("namespace".to_owned(), json!(allocation.owner.namespace));
-        object.insert("pod".to_owned(), json!(allocation.owner.name));
+    MappedRun {
+        first: run.interval.first().to_string(),
+        last: run.interval.last().to_string(),
+        count: whole(run.interval.count()),
+        kind: match run.kind {
+            Kind::Used(_) => "used",
+            Kind::Cooling => "cooling",
+            Kind::Gateway => "gateway",
+            Kind::Excluded => "excluded",
+            Kind::Free => "free",
+        },
+        holder: held.map(|allocation| MappedHolder {
+            container: parts(&allocation.holder).0,
+            interface: parts(&allocation.holder).1,
+            namespace: allocation.owner.namespace.as_deref(),
+            pod: allocation.owner.name.as_deref(),
+        }),
     }
-    document
 }

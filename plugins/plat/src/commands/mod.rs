@@ -20,6 +20,7 @@ pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod release;
 pub(crate) mod render;
+pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod vpp;

@@ -12,13 +12,13 @@ use clap::{Args, Subcommand};
 use ipam_core::node::{NodeIdentity, index_of_host_name, parse_index};
 use ipam_stores::survey::{NetworkState, Place};
 use node_local::{Surroundings, Wanted, find, read_index, registered_file};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::configured::{self, read_file, surroundings};
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::node::{ChangedPin, OwnNode, Pin, Repinned, Source};
 use crate::netconf::{self, printable};
-use crate::output;
+use crate::{output, people};
 
 /// Commands of `plat node`.
 #[derive(Debug, Subcommand)]
@@ -62,17 +62,6 @@ pub(crate) struct Show {
     conf: Option<PathBuf>,
 }
 
-/// One source of the index.
-#[derive(Debug, Serialize)]
-struct Source {
-    source: &'static str,
-    place: String,
-    says: Option<String>,
-    index: Option<u32>,
-    used: bool,
-    note: String,
-}
-
 /// What a source says, before it is known whether it is asked.
 type Said = Result<Option<String>, String>;
 
@@ -100,24 +89,18 @@ impl Command for Show {
             (Ok(_), true) => Exit::Fine,
         };
         if context.json {
-            let pins: Vec<Value> = networks
-                .iter()
-                .filter_map(|network| Some((network, network.pin?)))
-                .map(|(network, pin)| {
-                    json!({"network": network.network, "place": network.place.path(), "index": pin})
-                })
-                .collect();
-            output::json(
-                out,
-                &json!({
-                    "node": around.host_name,
-                    "index": index,
-                    "source": found.as_ref().ok().map(|node| &node.source),
-                    "error": found.as_ref().err().map(|problem| &problem.error.message),
-                    "sources": sources,
-                    "pins": pins,
-                }),
-            )?;
+            let pins = networks.iter().filter_map(|network| {
+                Some(Pin { network: &network.network, place: path(network), index: network.pin? })
+            });
+            let document = OwnNode {
+                node: &around.host_name,
+                index,
+                source: found.as_ref().ok().map(|node| node.source.as_str()),
+                error: found.as_ref().err().map(|problem| problem.error.message.as_str()),
+                sources: &sources,
+                pins: pins.collect(),
+            };
+            output::json(out, &document)?;
             return Ok(exit);
         }
         match &found {
@@ -287,14 +270,13 @@ impl Command for Repin {
             context.survey.set_pin(network, index, context.lock_timeout)?;
         }
         if context.json {
-            let changed: Vec<Value> = stale
-                .iter()
-                .map(|network| json!({"place": network.place.path(), "from": network.pin, "to": index}))
-                .collect();
-            output::json(
-                out,
-                &json!({"network": self.network, "index": index, "changed": changed}),
-            )?;
+            let changed = stale.iter().map(|network| ChangedPin {
+                place: path(network),
+                from: network.pin,
+                to: index,
+            });
+            let document = Repinned { network: &self.network, index, changed: changed.collect() };
+            output::json(out, &document)?;
         } else if stale.is_empty() {
             writeln!(out, "network {name} is at index {index} already")?;
         }
@@ -304,7 +286,8 @@ impl Command for Repin {
             writeln!(out, "network {name} in {place}: from index {from} to {index}")?;
             writeln!(
                 out,
-                "  {held} addresses of index {from} stay held until their containers end"
+                "  {} of index {from}: held until the containers end",
+                people::addresses(held)
             )?;
         }
         Ok(Exit::Fine)
@@ -333,9 +316,10 @@ fn confirm(stale: &[&NetworkState], index: u32, context: &Context) -> Result<(),
         let place = shown_place(&network.place);
         let _ = writeln!(
             stderr,
-            "network {name} in {place} holds {held} addresses that were made with index {from}.\n\
+            "network {name} in {place} holds {} made with index {from}.\n\
              With index {index} new addresses come from other ranges; the old ones stay held until their \
-             containers end,\nand no other node may have index {from} before that."
+             containers end,\nand no other node may have index {from} before that.",
+            people::addresses(held)
         );
     }
     let refused = || {
@@ -350,6 +334,11 @@ fn confirm(stale: &[&NetworkState], index: u32, context: &Context) -> Result<(),
     let read = io::stdin().lock().read_line(&mut answer);
     let yes = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
     if read.is_ok() && yes { Ok(()) } else { Err(refused()) }
+}
+
+/// Where a network's state is, for programs.
+fn path(network: &NetworkState) -> String {
+    network.place.path().to_string_lossy().into_owned()
 }
 
 fn shown_place(place: &Place) -> String {

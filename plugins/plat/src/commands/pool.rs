@@ -11,9 +11,9 @@ use std::io::Write;
 use clap::Subcommand;
 use ipam_core::addr::Family;
 use ipam_pool::pool::{Pool as Checked, PoolSpec};
-use serde_json::{Value, json};
 
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::pool::{Pool as PoolDocument, Terms};
 use crate::output::span;
 
 /// Commands of `plat pool`.
@@ -64,27 +64,28 @@ fn part(pool: &Checked, family: Family) -> String {
 }
 
 /// A pool, for programs: what holds, also where it is not written.
-fn document(space: &str, spec: &PoolSpec) -> Value {
-    match Checked::try_from(spec) {
-        Ok(pool) => {
-            let cidr = |family| pool.part(family).map(|part| part.cidr.to_string());
-            let block = |family| pool.part(family).map(|part| part.block);
-            json!({
-                "space": space,
-                "name": pool.name,
-                "cidr": cidr(Family::V4),
-                "cidr6": cidr(Family::V6),
-                "block": block(Family::V4),
-                "block6": block(Family::V6),
-                "mode": pool.mode.as_str(),
-                "strict": pool.strict,
-                "maxBlocks": pool.max_blocks,
-                "cooldown": pool.cooldown.as_secs(),
-                "gateway": pool.gateway.to_string(),
-                "exclude": spec.exclude,
-                "autonomy": pool.autonomy,
-            })
-        }
-        Err(problem) => json!({"space": space, "name": spec.name, "problem": problem.message}),
+fn document<'a>(space: &'a str, spec: &'a PoolSpec) -> PoolDocument<'a> {
+    let (terms, problem) = match Checked::try_from(spec) {
+        Ok(pool) => (Some(terms(&pool, spec)), None),
+        Err(problem) => (None, Some(problem.message)),
+    };
+    PoolDocument { space, name: &spec.name, terms, problem }
+}
+
+fn terms<'a>(pool: &Checked, spec: &'a PoolSpec) -> Terms<'a> {
+    let cidr = |family| pool.part(family).map(|part| part.cidr.to_string());
+    let block = |family| pool.part(family).map(|part| part.block);
+    Terms {
+        cidr: cidr(Family::V4),
+        cidr6: cidr(Family::V6),
+        block: block(Family::V4),
+        block6: block(Family::V6),
+        mode: pool.mode.as_str(),
+        strict: pool.strict,
+        max_blocks: pool.max_blocks,
+        cooldown: pool.cooldown.as_secs(),
+        gateway: pool.gateway.to_string(),
+        exclude: &spec.exclude,
+        autonomy: pool.autonomy,
     }
 }

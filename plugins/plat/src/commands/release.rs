@@ -53,21 +53,31 @@ fn pod(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The document of `plat release --json`.
+/// What was freed.
 #[derive(Debug, Serialize)]
-struct Document {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// The addresses that were freed.
     freed: Vec<Entry>,
-    /// What was held when it was looked for, and has changed since.
+    /// What was held when it was looked for, and has changed since: not freed.
     changed: Vec<Entry>,
 }
 
+/// An address.
 #[derive(Clone, Debug, Serialize)]
-struct Entry {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Entry {
+    /// The network.
     network: String,
+    /// What holds it: `dir` or `sqlite`.
     store: &'static str,
+    /// The network's directory, or the database.
     place: String,
+    /// The address.
     address: String,
+    /// The container ID; `null` if it is not recorded.
     container: Option<String>,
+    /// The pod, `namespace/name`; `null` if it is not recorded.
     pod: Option<String>,
     #[serde(skip)]
     holder: String,

@@ -12,6 +12,7 @@ use ipam_stores::survey::{Fault, FaultKind, Health};
 use self::pools::Pools;
 use super::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::exposition;
 use crate::output::{self, Align, Colour, Columns, age, bar, count, escape, per_cent, span};
 use crate::picture;
 use crate::shown::{Found, Shown, about, is_broken};
@@ -39,19 +40,25 @@ pub(crate) struct Status {
     /// Draws a picture into this file instead; `-` is standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     svg: Option<PathBuf>,
+    /// Prints metrics in Prometheus' text format, for the textfile collector of node_exporter.
+    #[arg(long, conflicts_with_all = ["json", "svg", "network"])]
+    prometheus: bool,
 }
 
 impl Command for Status {
     fn run(&self, context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
         let (warn, critical) = limits(self.warn, self.critical)?;
         if self.cluster {
-            return cluster::status::run(context, self.network.as_deref(), warn, critical, out);
+            let (pool, prometheus) = (self.network.as_deref(), self.prometheus);
+            return cluster::status::run(context, pool, (warn, critical), prometheus, out);
         }
         let found = Found::of(context, self.network.as_deref())?;
         let report = Report::new(&found, warn, critical);
         let pools = if self.network.is_none() { Pools::of(context)? } else { None };
         let exit = report.exit().max(pools.as_ref().map_or(Exit::Fine, Pools::level));
-        if let Some(file) = &self.svg {
+        if self.prometheus {
+            out.write_all(exposition::status(&context.survey, &found, exit).as_bytes())?;
+        } else if let Some(file) = &self.svg {
             let svg = picture::status_svg(&report.pictured(), &found.gaps(), output::now());
             picture::write(file, &svg, out)?;
         } else if context.json {

@@ -11,10 +11,12 @@ use serde::Serialize;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::install::bin_dir::{BinDir, look};
 use crate::install::decide::{Take, take};
+use crate::install::files::{self, Files};
 use crate::install::manifest::{Manifest, lock};
 use crate::install::{Plugin, Target, failed, shown};
 use crate::output;
 use crate::people;
+use crate::problems::plain;
 
 /// Options of `plat uninstall`.
 #[derive(Debug, Args)]
@@ -41,20 +43,41 @@ pub(crate) struct Uninstall {
     dry_run: bool,
 }
 
-/// The document of `plat uninstall --json`.
+/// What was taken away.
 #[derive(Debug, Serialize)]
-struct Document {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document {
+    /// Whether nothing was to be changed.
     dry_run: bool,
+    /// The directory.
     dir: String,
+    /// The plugins.
     plugins: Vec<Row>,
+    /// Other files, those of `plat install --files`.
+    files: Vec<FileRow>,
     /// The state directories that were removed.
     purged: Vec<String>,
+    /// What is worth knowing, a sentence each.
     notes: Vec<String>,
 }
 
+/// A plugin.
 #[derive(Debug, Serialize)]
-struct Row {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Row {
+    /// Its name.
     name: &'static str,
+    /// `removed`, `restored` (somebody else's is back), `not there` or `left` (it is somebody else's).
+    action: &'static str,
+}
+
+/// Another file.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct FileRow {
+    /// Its path on the system.
+    path: String,
+    /// As that of a plugin.
     action: &'static str,
 }
 
@@ -84,12 +107,32 @@ impl Command for Uninstall {
                 .map(|(p, take)| Row { name: p.name(), action: take.word() })
                 .collect(),
             purged: Vec::new(),
+            files: Vec::new(),
             notes: notes(&target, &steps),
         };
+        let at = |path: &Path| context.survey.at(path);
+        let recorded = manifest.files.clone();
+        let files = Files { at: &at, recorded: &recorded };
+        let taken = files.plan_taking(|_| self.only.is_empty())?;
+        for (path, step) in &taken {
+            document.files.push(FileRow { path: path.clone(), action: step.word() });
+            if matches!(step, files::Step::Take(Take::Leave)) {
+                let file = shown(&at(Path::new(path)));
+                document
+                    .notes
+                    .push(format!("{file} is not the one that was installed, and was left"));
+            }
+        }
         if !self.purge {
             document.notes.extend(living);
         }
         if !self.dry_run {
+            // First what names plugins, then the plugins.
+            if taken.values().any(|step| !matches!(step, files::Step::Take(Take::Leave))) {
+                files.carry_out(&taken, &context.conf_dir)?;
+                manifest.files = files.after(&taken);
+                manifest.write(&target.state)?;
+            }
             carry_out(&target, &mut manifest, &steps)?;
         }
         if self.purge {
@@ -107,7 +150,8 @@ impl Command for Uninstall {
             print(out, &document, &target)?;
             people::warn(&document.notes);
         }
-        let left = steps.iter().any(|(_, take)| *take == Take::Leave);
+        let left = steps.iter().any(|(_, take)| *take == Take::Leave)
+            || taken.values().any(|step| matches!(step, files::Step::Take(Take::Leave)));
         Ok(if left { Exit::Warning } else { Exit::Fine })
     }
 }
@@ -299,6 +343,14 @@ fn print(out: &mut dyn Write, document: &Document, target: &Target) -> Result<()
         writeln!(out, "{table}")?;
     } else {
         writeln!(out, "No plugin of Plat is in {dir}.")?;
+    }
+    let files = document.files.iter().filter(|row| row.action != Take::Nothing.word());
+    let mut table = output::table(&["file", "what"]);
+    for row in files {
+        table.add_row([plain(&row.path), row.action.to_owned()]);
+    }
+    if !table.is_empty() {
+        writeln!(out, "\n{table}")?;
     }
     for purged in &document.purged {
         let verb = if document.dry_run { "would be removed" } else { "was removed" };

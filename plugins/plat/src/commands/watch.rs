@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use etcd_pool::client::{Change, Kind};
 use ipam_pool::view::{self, Event, Names, Scope};
-use serde_json::json;
 
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::cluster as documents;
 use crate::output::{escape, instant, now};
 use crate::people;
 use crate::reading;
@@ -104,16 +104,16 @@ impl Command for Watch {
 
 fn print(event: &Event, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if json {
-        let document = json!({
-            "time": now(),
-            "revision": event.revision,
-            "object": event.object,
-            "action": event.action,
-            "space": event.space,
-            "subject": event.subject,
-            "node": event.node,
-            "text": event.text,
-        });
+        let document = documents::Change {
+            time: now(),
+            revision: event.revision,
+            object: event.object,
+            action: event.action,
+            space: event.space.as_deref(),
+            subject: &event.subject,
+            node: event.node.as_deref(),
+            text: &event.text,
+        };
         return crate::output::json_line(out, &document);
     }
     let space = match event.space.as_deref() {

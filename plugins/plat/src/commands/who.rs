@@ -8,13 +8,12 @@ use ipam_core::addr::{Addr, Cidr};
 use ipam_core::identity::Holder;
 use ipam_core::range::{Range, RangeSet};
 use ipam_stores::survey::Allocation;
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::cluster;
 use super::ls::{is_container, is_pod};
 use super::status::origin;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::addresses as documents;
 use crate::output::{self, age, escape, instant, span};
 use crate::shown::{Found, Shown};
 use crate::usage::{Record, Standing, parts, pod, ranges_text, standing};
@@ -44,8 +43,8 @@ impl Command for Who {
             .map(|query| answer(query, &found.networks))
             .collect::<Result<_, _>>()?;
         if context.json {
-            let list: Vec<Value> = answers.iter().map(Answer::document).collect();
-            output::json(out, &json!({"complete": !incomplete, "answers": list}))?;
+            let list = answers.iter().map(Answer::document).collect();
+            output::json(out, &documents::Answers { complete: !incomplete, answers: list })?;
         } else {
             let now = output::now();
             for (i, answer) in answers.iter().enumerate() {
@@ -155,16 +154,6 @@ fn one_container(query: &str, held: &[Held<'_>]) -> Result<(), Failure> {
     ))
 }
 
-/// An allocation with its set, for programs.
-#[derive(Serialize)]
-struct HeldDocument<'a> {
-    #[serde(flatten)]
-    record: Record<'a>,
-    ranges: Option<String>,
-    gateway: Option<String>,
-    others: Vec<String>,
-}
-
 impl Held<'_> {
     /// The set that the address belongs to now, whatever was recorded.
     fn set(&self) -> Option<(usize, &RangeSet)> {
@@ -189,8 +178,8 @@ impl Held<'_> {
         same.map(|other| other.addr.to_string()).collect()
     }
 
-    fn document(&self) -> HeldDocument<'_> {
-        HeldDocument {
+    fn document(&self) -> documents::Held<'_> {
+        documents::Held {
             record: Record::new(&self.shown.state, self.allocation),
             ranges: self.set().map(|(_, set)| ranges_text(set)),
             gateway: self.range().and_then(Range::gateway).map(|addr| addr.to_string()),
@@ -237,11 +226,13 @@ impl Held<'_> {
 }
 
 impl Answer<'_> {
-    fn document(&self) -> Value {
-        let standing: Vec<Value> =
-            self.standing.iter().map(|(s, what)| standing_document(s, *what)).collect();
-        let held: Vec<HeldDocument<'_>> = self.held.iter().map(Held::document).collect();
-        json!({"query": self.query, "held": held, "standing": standing})
+    fn document(&self) -> documents::Answer<'_> {
+        let standing = self.standing.iter().map(|(s, what)| standing_document(s, *what));
+        documents::Answer {
+            query: self.query,
+            held: self.held.iter().map(Held::document).collect(),
+            standing: standing.collect(),
+        }
     }
 
     fn print(&self, now: u64, out: &mut dyn Write) -> std::io::Result<()> {
@@ -302,7 +293,7 @@ fn standing_text(shown: &Shown, standing: Standing) -> String {
     }
 }
 
-fn standing_document(shown: &Shown, standing: Standing) -> Value {
+fn standing_document(shown: &Shown, standing: Standing) -> documents::Standing<'_> {
     let (what, remaining) = match standing {
         Standing::Free(_) => ("free", None),
         Standing::Cooling(remaining) => ("cooling", Some(remaining)),
@@ -310,15 +301,15 @@ fn standing_document(shown: &Shown, standing: Standing) -> Value {
         Standing::Excluded(_) => ("excluded", None),
         Standing::OutOfBounds(_) => ("outside", None),
     };
-    json!({
-        "network": shown.state.network,
-        "instance": shown.state.instance.as_ref().map(|instance| instance.as_str()),
-        "store": shown.state.place.kind(),
-        "path": shown.state.place.path().to_string_lossy(),
-        "standing": what,
-        "ranges": set_of(shown, standing).map(ranges_text),
-        "seconds": remaining.map(|remaining: Duration| remaining.as_secs()),
-    })
+    documents::Standing {
+        network: &shown.state.network,
+        instance: shown.state.instance.as_ref().map(|instance| instance.as_str()),
+        store: shown.state.place.kind(),
+        path: shown.state.place.path().to_string_lossy().into_owned(),
+        standing: what,
+        ranges: set_of(shown, standing).map(ranges_text),
+        seconds: remaining.map(|remaining: Duration| remaining.as_secs()),
+    }
 }
 
 #[cfg(test)]

@@ -268,11 +268,18 @@ fn look_into(path: &Path) -> io::Result<Looked> {
             window.drain(..old);
         }
     }
-    let digest = digest.finish();
-    Ok(Looked {
-        digest: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-        marked,
-    })
+    Ok(Looked { digest: hexadecimal(digest), marked })
+}
+
+/// The SHA-256 of these bytes, in hexadecimal.
+pub(super) fn digest_of(bytes: &[u8]) -> String {
+    let mut digest = Digest::new(&SHA256);
+    digest.update(bytes);
+    hexadecimal(digest)
+}
+
+fn hexadecimal(digest: Digest) -> String {
+    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn contains(bytes: &[u8], mark: &[u8]) -> bool {
@@ -288,7 +295,8 @@ fn contains(bytes: &[u8], mark: &[u8]) -> bool {
     false
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a name; one that is not there is fine.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
@@ -307,14 +315,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Where a second name is made.
-fn unfinished(second: &Path) -> PathBuf {
+pub(super) fn unfinished(second: &Path) -> PathBuf {
     let mut new = second.as_os_str().to_owned();
     new.push(".plat-new");
     PathBuf::from(new)
 }
 
 /// Gives what is at `file` a second name, in the place of what had it.
-fn keep(file: &Path, second: &Path) -> io::Result<()> {
+pub(super) fn keep(file: &Path, second: &Path) -> io::Result<()> {
     let identity = |path: &Path| fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()));
     // A run that was killed has come so far already; renaming one file to itself would leave both names.
     if identity(file).ok() == identity(second).ok() {

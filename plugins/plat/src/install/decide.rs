@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn uninstalling_gives_back_and_leaves_what_others_did() {
-        let plain = Entry { digest: "new".into(), version: "1".into(), before: None };
+        let plain =
+            Entry { digest: "new".into(), version: "1".into(), previous: None, before: None };
         let before = Before { file: "host-local.before-plat".into(), digest: Some("ref".into()) };
         let with = Entry { before: Some(before), ..plain.clone() };
         for (found, recorded, aside, expected) in [

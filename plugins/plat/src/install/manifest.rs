@@ -3,7 +3,8 @@ What was put where: `install.json` in the durable state directory, mode 0600.
 
 ```json
 {"schema": 1, "dirs": {"/opt/cni/bin": {"host-local": {"digest": "<SHA-256>", "version": "0.1.0",
-  "before": {"file": "host-local.before-plat", "digest": "<SHA-256>"}}}}}
+  "before": {"file": "host-local.before-plat", "digest": "<SHA-256>"}}}},
+ "files": {"/etc/cni/net.d/10-plat.conflist": {"digest": "<SHA-256>", "previous": "<SHA-256>"}}}
 ```
 
 It is written before the first file is changed, whole or not at all, and goes when nothing is left in it.
@@ -31,18 +32,37 @@ pub(crate) struct Manifest {
     schema: u32,
     /// By directory, by name.
     pub(crate) dirs: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// Other files, by their paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) files: BTreeMap<String, Entry>,
 }
 
-/// A program that was put somewhere.
+/// A program or another file that was put somewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Its SHA-256 in hexadecimal.
     pub(crate) digest: String,
-    /// What it says of its version.
+    /// What a program says of its version; empty for another file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) version: String,
+    /// The checksum of the one of ours whose place it takes, for a run that is killed; of other files only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<String>,
     /// What was there before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) before: Option<Before>,
+}
+
+impl Entry {
+    /// A file that is no program.
+    pub(crate) fn file(digest: &str, previous: Option<String>, before: Option<Before>) -> Self {
+        Self { digest: digest.to_owned(), version: String::new(), previous, before }
+    }
+
+    /// The checksums that are of ours.
+    pub(crate) fn digests(&self) -> Vec<&str> {
+        [Some(self.digest.as_str()), self.previous.as_deref()].into_iter().flatten().collect()
+    }
 }
 
 /// Somebody else's program that was put aside.
@@ -57,7 +77,7 @@ pub(crate) struct Before {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { schema: SCHEMA, dirs: BTreeMap::new() }
+        Self { schema: SCHEMA, dirs: BTreeMap::new(), files: BTreeMap::new() }
     }
 }
 
@@ -108,7 +128,7 @@ impl Manifest {
     /// If that cannot be done.
     pub(crate) fn write(&self, state: &Path) -> Result<(), Failure> {
         let path = Self::path(state);
-        let done = if self.dirs.is_empty() {
+        let done = if self.dirs.is_empty() && self.files.is_empty() {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 removed => removed.and_then(|()| File::open(state)?.sync_all()),
@@ -156,12 +176,17 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("plat-manifest-{}", std::process::id()));
         let _lock = lock(&dir, Duration::from_secs(5)).unwrap();
         assert_eq!(Manifest::read(&dir).unwrap(), Manifest::default());
-        let entry = Entry { digest: "aa".into(), version: "0.1.0".into(), before: None };
+        let entry =
+            Entry { digest: "aa".into(), version: "0.1.0".into(), previous: None, before: None };
         let mut manifest = Manifest::default();
         manifest.set("/opt/cni/bin", [("vpp".to_owned(), entry)].into());
         manifest.write(&dir).unwrap();
         assert_eq!(Manifest::read(&dir).unwrap(), manifest);
         manifest.set("/opt/cni/bin", BTreeMap::new());
+        manifest.files.insert("/etc/plat/etcd.json".to_owned(), Entry::file("bb", None, None));
+        manifest.write(&dir).unwrap();
+        assert_eq!(Manifest::read(&dir).unwrap(), manifest);
+        manifest.files.clear();
         manifest.write(&dir).unwrap();
         manifest.write(&dir).unwrap();
         assert!(!Manifest::path(&dir).exists());

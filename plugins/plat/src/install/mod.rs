@@ -7,6 +7,7 @@ The CNI plugins in the directory where a runtime looks for them.
 | [`manifest`] | what was put where, and what of somebody else's was put aside for it |
 | [`bin_dir`] | the files: looked at, staged, renamed, taken back |
 | [`probe`] | whether a program is the plugin that its name says |
+| [`files`] | other files that are installed with them: network configurations, certificates |
 
 Everything can be killed at any point. What somebody else has put there is linked to a second name before
 ours takes its place, and a name changes from one whole program to the other by one rename; so the next run
@@ -15,6 +16,7 @@ has only to look at what is there.
 
 pub(crate) mod bin_dir;
 pub(crate) mod decide;
+pub(crate) mod files;
 pub(crate) mod manifest;
 pub(crate) mod probe;
 

@@ -1,80 +1,23 @@
 //! What is looked at in a document, from the outside in.
 
-use std::collections::BTreeSet;
+mod ipam;
+mod keys;
+mod rules;
 
 use cni::{SUPPORTED, SpecVersion};
-use host_local::admin::resolve;
-use ipam_core::addr::Family;
-use ipam_core::config::{ConfigError, KNOWN_KEYS, StoreKind};
 use ipam_core::identity::Network as NetworkName;
-use ipam_core::node::NodeIdentity;
 use ipam_core::template;
-use node_local::{OWN_KEYS, Problem};
 use serde_json::Value;
 
 use super::suggest::suggest;
-use super::{Finding, Reach, Report, Settings, Severity, Summary, set_cfg_dir, template_member};
+use super::{Finding, Report, Settings, Severity, Summary, template_member};
 use crate::configured;
-use crate::netconf::{Document, Form, Member, entry, spot, text_of};
+use crate::netconf::{Document, Form, Member, entry, spot};
 
-/// The keys of a list, by the specification.
-const LIST_KEYS: &[&str] = &[
-    "cniVersion",
-    "cniVersions",
-    "name",
-    "plugins",
-    "disableCheck",
-    "disableGC",
-    "loadOnlyInlinedPlugins",
-];
-
-/// The keys that mean the same for every plugin. A plugin has more of its own, which nobody knows here.
-const COMMON_KEYS: &[&str] = &[
-    "cniVersion",
-    "name",
-    "type",
-    "ipam",
-    "ipams",
-    "dns",
-    "args",
-    "capabilities",
-    "runtimeConfig",
-    "prevResult",
-];
-
-/// The keys of ranges, routes and carves, for suggestions.
-const INNER_KEYS: &[&str] = &[
-    "subnet",
-    "rangeStart",
-    "rangeEnd",
-    "gateway",
-    "exclude",
-    "carve",
-    "pool",
-    "prefix",
-    "dst",
-    "gw",
-    "mtu",
-    "advmss",
-    "priority",
-    "table",
-    "scope",
-];
+use keys::{COMMON_KEYS, IPAM_TYPES, LIST_KEYS, known, meant, near_key};
 
 /// Main plugins that give an interface no address without an ipam section.
 const NEED_IPAM: &[&str] = &["bridge", "ipvlan", "macvlan", "ptp", "vlan", "host-device"];
-
-/// IPAM plugins whose names are not to be taken for a slip.
-const IPAM_TYPES: &[&str] =
-    &["host-local", "node-local", "chain", "static", "dhcp", "whereabouts", "calico-ipam"];
-
-/// IPAM plugins that keep an administrator's rules.
-const OUR_IPAMS: &[&str] = &["host-local", "node-local", "etcd-pool", "chain"];
-
-/// An error about what a pool gives, at the key that says which one.
-fn at_pool(error: ConfigError) -> ConfigError {
-    ConfigError { path: "ipam.pool".to_owned(), ..error }
-}
 
 /// How many findings a file has room for; errors are always told.
 const MOST: usize = 100;
@@ -361,192 +304,10 @@ impl Looker<'_> {
             self.add(Severity::Warning, &member.path, message, advice);
         }
     }
-
-    /// What the IPAM plugin says.
-    fn ranges(&mut self, member: &Member, node_local: bool) {
-        let mut member = member.clone();
-        if let (true, Some(dir)) = (node_local, &self.settings.cfg_dir) {
-            set_cfg_dir(&mut member.net, dir);
-        }
-        let mut node = None;
-        if node_local {
-            let found = match &self.settings.node {
-                Some(asked) => asked.identity(&member),
-                None => node_local::find(&member.net, &self.settings.around),
-            };
-            node = Some(found.unwrap_or_else(|problem| {
-                self.problem(&member, &problem);
-                // The rest can be looked at for some node.
-                let (index, name) = (1, "node-1".to_owned());
-                NodeIdentity { index, name, source: "a guess".to_owned() }
-            }));
-        }
-        let rendered = match configured::rendered(&member, &self.settings.around, node.as_ref()) {
-            Ok((rendered, _)) => rendered,
-            Err(problem) => return self.problem(&member, &problem),
-        };
-        let place = &rendered.config.place;
-        let default = if node_local { StoreKind::Sqlite } else { StoreKind::Dir };
-        if let Err(error) = place.allows(place.store.unwrap_or(default), rendered.config.policy) {
-            self.problem(&member, &Problem::from(error));
-        }
-        if let Some(rules) = &self.settings.rules {
-            let judged =
-                [rules.ranges(&rendered.config.sets), rules.requested(&rendered.config.requested)];
-            for mut error in judged.into_iter().filter_map(Result::err) {
-                error.path = "ipam".to_owned();
-                self.denied(&member, &error);
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for warning in &rendered.config.warnings {
-            if self.is_full() {
-                break;
-            }
-            if seen.insert(warning) {
-                self.warning(&member, warning, node_local);
-            }
-        }
-        let offset = self.document.value_at(&join(&member.path, "ipam"));
-        let network = match self.document.form {
-            Form::Template => return,
-            _ => member.network(),
-        };
-        for range in rendered.config.sets.iter().flat_map(|set| set.ranges()) {
-            let (network, interval) = (network.to_owned(), range.interval());
-            self.report.reaches.push(Reach { network, interval, offset });
-        }
-    }
-
-    /// What the administrator's rules say of it, but for its ranges.
-    fn rules(&mut self, member: &Member) {
-        let Some(rules) = &self.settings.rules else { return };
-        let mut errors = Vec::new();
-        let net = &member.net;
-        if self.document.form == Form::Template {
-            return;
-        }
-        if member.plugin() == "vpp" {
-            errors.extend(rules.vpp(net, &resolve).err());
-        }
-        if member.ipam().is_some_and(|kind| OUR_IPAMS.contains(&kind)) {
-            errors.extend(rules.ipam(net, &resolve).err());
-        }
-        if member.ipam() == Some("etcd-pool")
-            && let Ok(config) = etcd_pool::config::Config::parse(net, "")
-        {
-            let (id, described) = (&config.id, &config.described);
-            errors.extend(rules.pool(&id.space, &id.pool, described.is_some()).err());
-            for family in [Family::V4, Family::V6] {
-                if let Some(part) = described.as_ref().and_then(|(_, pool)| pool.part(family)) {
-                    let judged = rules.subnet(part.cidr, || "ipam.pool".to_owned());
-                    errors.extend(judged.err().map(at_pool));
-                }
-            }
-            errors.extend(rules.requested(&config.requested).err().map(at_pool));
-        }
-        errors.dedup();
-        for error in errors {
-            self.denied(member, &error);
-        }
-    }
-
-    /// Something that the administrator's rules do not allow.
-    fn denied(&mut self, member: &Member, error: &ConfigError) {
-        let at = join(&member.path, &error.path);
-        self.add(Severity::Error, &at, error.message.clone(), error.expected.clone());
-    }
-
-    /// An error of the plugin.
-    fn problem(&mut self, member: &Member, problem: &Problem) {
-        let Some(value) = problem.value.as_deref() else {
-            // It is the node that is not as it must be; another node may be.
-            let asked = self.settings.node.is_some() || self.settings.cfg_dir.is_some();
-            let severity = if asked { Severity::Error } else { Severity::Warning };
-            let message = format!("on this node: {}", problem.error.message);
-            let message = if asked { problem.error.message.clone() } else { message };
-            return self.add(
-                severity,
-                &join(&member.path, "ipam"),
-                message,
-                problem.error.details.clone(),
-            );
-        };
-        let ConfigError { path, found, expected, .. } = value;
-        if path == "ipam.ranges" && found == "nothing" && passes_ranges(member) {
-            return;
-        }
-        let at = self.locate(member, path);
-        let message = match problem.error.message.strip_prefix(path.as_str()) {
-            _ if path.is_empty() => problem.error.message.clone(),
-            Some(rest) => format!("{at}{rest}"),
-            None => format!("{at}: {}", problem.error.message),
-        };
-        let found = if found.is_empty() || problem.error.message.contains(found.as_str()) {
-            String::new()
-        } else {
-            format!("found {found}; ")
-        };
-        self.add(Severity::Error, &at, message, format!("{found}expected: {expected}"));
-    }
-
-    /// A warning of the plugin.
-    fn warning(&mut self, member: &Member, warning: &str, node_local: bool) {
-        if let Some(path) = warning.strip_suffix(UNKNOWN) {
-            let key = path.rsplit('.').next().unwrap_or_default();
-            let inner = path.matches('.').count() > 1;
-            let advice = if inner {
-                meant(key, INNER_KEYS)
-            } else if !node_local && known(key, &[OWN_KEYS]) {
-                Some(
-                    "node-local knows this key, host-local does not: \"type\": \"node-local\""
-                        .to_owned(),
-                )
-            } else {
-                let keys: Vec<&str> = if node_local {
-                    KNOWN_KEYS.iter().chain(OWN_KEYS).copied().collect()
-                } else {
-                    KNOWN_KEYS.to_vec()
-                };
-                meant(key, &keys)
-            };
-            let at = self.locate(member, path);
-            return self.warn_key(
-                &at,
-                format!("{at}: unknown key, ignored"),
-                advice.unwrap_or_default(),
-            );
-        }
-        match warning.split_once(": ") {
-            Some((path, _)) if path.starts_with("ipam") => {
-                let at = self.locate(member, path);
-                let message = warning.strip_prefix(path).unwrap_or_default();
-                self.add(Severity::Warning, &at, format!("{at}{message}"), "");
-            }
-            _ => self.add(Severity::Warning, &join(&member.path, "ipam"), warning, ""),
-        }
-    }
-
-    /// The path in the document of a path that a plugin names.
-    fn locate(&self, member: &Member, path: &str) -> String {
-        // The list gives these to each plugin.
-        let outer = matches!(path, "cniVersion" | "name");
-        if self.document.form == Form::Template && entry(&self.document.value, "ipam").is_none() {
-            return path.strip_prefix("ipam.").unwrap_or_default().to_owned();
-        }
-        if outer { path.to_owned() } else { join(&member.path, path) }
-    }
 }
 
 /// How the configuration's warnings about unknown keys end.
 const UNKNOWN: &str = ": unknown key, ignored";
-
-/// Whether the runtime gives the plugin ranges.
-fn passes_ranges(member: &Member) -> bool {
-    entry(&member.net, "capabilities")
-        .and_then(|capabilities| entry(capabilities, "ipRanges"))
-        .is_some_and(|passes| passes == &Value::Bool(true))
-}
 
 fn join(path: &str, key: &str) -> String {
     match (path, key) {
@@ -562,21 +323,4 @@ fn shown_path(path: &str) -> &str {
 
 fn cut(text: &str) -> String {
     ipam_core::config::json::shown(text)
-}
-
-fn known(key: &str, lists: &[&[&str]]) -> bool {
-    lists.iter().any(|keys| keys.iter().any(|known| known.eq_ignore_ascii_case(key)))
-}
-
-fn meant(key: &str, known: &[&str]) -> Option<String> {
-    suggest(key, known.iter().copied()).map(|meant| format!("did you mean {meant:?}?"))
-}
-
-/// An unknown key that stands where `wanted` is missing, and is nearly it.
-fn near_key(value: &Value, wanted: &str, keys: &[&str]) -> Option<String> {
-    if text_of(value, wanted).is_some() {
-        return None;
-    }
-    let mut object = value.as_object()?.keys().filter(|key| !known(key, &[keys]));
-    object.find(|key| suggest(key, [wanted]).is_some()).cloned()
 }

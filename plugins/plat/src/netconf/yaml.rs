@@ -312,7 +312,6 @@ impl Reader<'_> {
 }
 
 /// What an escape of a double-quoted text stands for; an inner nothing is an escaped line break.
-#[allow(clippy::option_option)]
 fn escaped_char(
     escape: char,
     chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>,

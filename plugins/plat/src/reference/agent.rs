@@ -1,8 +1,8 @@
 //! plat-agent.
 
 use super::etcd_pool::CONNECTION;
-use super::ipam::{INDEX, PATTERN, PATTERN_WHAT};
-use super::{ADDRESS, Key, Kind, NAME, NETWORK, Others, PATH, Section, TIME};
+
+use super::{ADDRESS, Key, Kind, NAME, NETWORK, Others, PATH, Section, TIME, keys};
 
 const UPLINK: Section = Section {
     name: "agent uplink",
@@ -232,12 +232,7 @@ pub(super) const AGENT: Section = Section {
     about: "The file `/etc/plat/agent.json`, the same on every node.",
     others: Others::Refused,
     keys: &[
-        Key {
-            name: "etcd",
-            kind: Kind::Object(&CONNECTION),
-            default: "`/etc/plat/etcd.json`",
-            what: "how etcd is reached",
-        },
+        keys::ETCD,
         Key {
             name: "space",
             kind: NAME,
@@ -250,24 +245,9 @@ pub(super) const AGENT: Section = Section {
             default: "whether there is `etcd`, or a source `pool`",
             what: "whether the node is registered, and its pools are seen to",
         },
-        Key {
-            name: "index",
-            kind: INDEX,
-            default: "as node-local finds it",
-            what: "which node this is",
-        },
-        Key {
-            name: "hostname",
-            kind: PATTERN,
-            default: "the only number, at the end",
-            what: PATTERN_WHAT,
-        },
-        Key {
-            name: "cfgDir",
-            kind: PATH,
-            default: "`/etc/cni/node-local`",
-            what: "where the file `index` lies",
-        },
+        keys::INDEX,
+        keys::HOSTNAME,
+        keys::CFG_DIR,
         Key {
             name: "node",
             kind: NAME,

@@ -1,34 +1,35 @@
 //! chain.
 
-use super::ipam::{INDEX, PATTERN, PATTERN_WHAT};
-use super::{Key, Kind, Others, PATH, Section};
+use super::{Key, Kind, Others, Section, keys};
 
 /// Sections of other plugins.
 const SECTIONS: Kind = Kind::List(&Kind::Any);
-const SECTIONS_WHAT: &str = "from 1 to 16 ipam sections, each as it would stand alone";
-const POLICY: Kind = Kind::Words(&["all", "first"]);
-const POLICY_WHAT: &str = "each contributes, or the next one only when one is full or away";
+const IPAMS: Key = Key {
+    name: "ipams",
+    kind: SECTIONS,
+    default: "",
+    what: "from 1 to 16 ipam sections, each as it would stand alone",
+};
+const POLICY: Key = Key {
+    name: "policy",
+    kind: Kind::Words(&["all", "first"]),
+    default: "`all`",
+    what: "each contributes, or the next one only when one is full or away",
+};
 
 pub(super) const IPAM: Section = Section {
     name: "chain",
     about: "The section `ipam` of a network configuration whose `ipam.type` is `chain`.",
     others: Others::Ignored,
     keys: &[
-        Key {
-            name: "type",
-            kind: Kind::Words(&["chain"]),
-            default: "",
-            what: "which plugin; required",
-        },
-        Key { name: "ipams", kind: SECTIONS, default: "", what: SECTIONS_WHAT },
-        Key { name: "policy", kind: POLICY, default: "`all`", what: POLICY_WHAT },
+        keys::plugin(&["chain"]),
+        IPAMS,
+        POLICY,
         Key { name: "ipam", kind: SECTIONS, default: "", what: "the same as `ipams`" },
-        Key {
-            name: "instance",
-            kind: Kind::Text("text of at most 32 bytes"),
-            default: "none; an outer chain fills it in",
-            what: "tells two chains apart that serve one attachment",
-        },
+        keys::instance(
+            "none; an outer chain fills it in",
+            "tells two chains apart that serve one attachment",
+        ),
     ],
 };
 
@@ -39,43 +40,23 @@ pub(super) const TOP: Section = Section {
             `capabilities` and others) are passed on.",
     others: Others::Ignored,
     keys: &[
-        Key {
-            name: "type",
-            kind: Kind::Words(&["chain"]),
-            default: "",
-            what: "which plugin; required",
-        },
+        keys::plugin(&["chain"]),
         Key {
             name: "main",
             kind: Kind::Any,
             default: "",
             what: "the main plugin's configuration, with its `type`; required",
         },
-        Key { name: "ipams", kind: SECTIONS, default: "", what: SECTIONS_WHAT },
-        Key { name: "policy", kind: POLICY, default: "`all`", what: POLICY_WHAT },
+        IPAMS,
+        POLICY,
         Key {
             name: "ipam",
             kind: Kind::Any,
             default: "",
             what: "in place of `ipams`: one ipam section",
         },
-        Key {
-            name: "index",
-            kind: INDEX,
-            default: "as node-local finds it",
-            what: "which node this is",
-        },
-        Key {
-            name: "hostname",
-            kind: PATTERN,
-            default: "the only number, at the end",
-            what: PATTERN_WHAT,
-        },
-        Key {
-            name: "cfgDir",
-            kind: PATH,
-            default: "`/etc/cni/node-local`",
-            what: "where the file `index` lies",
-        },
+        keys::INDEX,
+        keys::HOSTNAME,
+        keys::CFG_DIR,
     ],
 };

@@ -1,7 +1,6 @@
 //! etcd-pool, and how etcd is reached.
 
-use super::ipam::{INDEX, PATTERN, PATTERN_WHAT, ROUTE};
-use super::{Key, Kind, NAME, NETWORK, Others, PATH, Section, TIME};
+use super::{Key, Kind, NAME, NETWORK, Others, PATH, Section, TIME, keys};
 
 /// Seconds, or a time as elsewhere.
 const SECONDS: Kind = Kind::Either(&[Kind::Number(0, u32::MAX as u64), TIME]);
@@ -122,12 +121,7 @@ pub(super) const ETCD_POOL: Section = Section {
             refused: addresses come from the pool.",
     others: Others::Ignored,
     keys: &[
-        Key {
-            name: "type",
-            kind: Kind::Words(&["etcd-pool"]),
-            default: "",
-            what: "which plugin; required",
-        },
+        keys::plugin(&["etcd-pool"]),
         Key {
             name: "pool",
             kind: Kind::Either(&[NAME, Kind::Object(&POOL)]),
@@ -146,42 +140,12 @@ pub(super) const ETCD_POOL: Section = Section {
             default: "those of the pool",
             what: "one address of each, both or none",
         },
-        Key {
-            name: "etcd",
-            kind: Kind::Object(&CONNECTION),
-            default: "`/etc/plat/etcd.json`",
-            what: "how etcd is reached",
-        },
-        Key {
-            name: "routes",
-            kind: Kind::List(&Kind::Object(&ROUTE)),
-            default: "",
-            what: "copied to the result",
-        },
-        Key {
-            name: "resolvConf",
-            kind: PATH,
-            default: "",
-            what: "a file of the host for the result's `dns`",
-        },
-        Key {
-            name: "strategy",
-            kind: Kind::Words(&["next", "lowest", "sticky"]),
-            default: "`next`",
-            what: "after the last one; the lowest; the pod's last one",
-        },
-        Key {
-            name: "index",
-            kind: INDEX,
-            default: "as node-local finds it",
-            what: "the index that the node would like to have",
-        },
-        Key {
-            name: "hostname",
-            kind: PATTERN,
-            default: "the only number, at the end",
-            what: PATTERN_WHAT,
-        },
+        keys::ETCD,
+        keys::ROUTES,
+        keys::RESOLV_CONF,
+        keys::strategy("after the last one; the lowest; the pod's last one"),
+        Key { what: "the index that the node would like to have", ..keys::INDEX },
+        keys::HOSTNAME,
         Key {
             name: "flush",
             kind: Kind::Bool,
@@ -194,23 +158,13 @@ pub(super) const ETCD_POOL: Section = Section {
             default: "`sqlite`",
             what: "nothing else can hold a pool's addresses",
         },
-        Key {
-            name: "database",
-            kind: PATH,
-            default: "`/run/plat/plat.db`",
-            what: "the node's database, one for all its pools",
-        },
+        keys::database("the node's database, one for all its pools"),
         Key {
             name: "shared",
             kind: Kind::Bool,
             default: "`false`",
             what: "`true` is refused: the store belongs to one node",
         },
-        Key {
-            name: "lockTimeout",
-            kind: TIME,
-            default: "`30s`",
-            what: "how long to wait for another call's lock",
-        },
+        keys::LOCK_TIMEOUT,
     ],
 };

@@ -1,6 +1,6 @@
 //! host-local and node-local.
 
-use super::{ADDRESS, Key, Kind, NAME, NETWORK, Others, PATH, Section, TIME};
+use super::{ADDRESS, Key, Kind, NAME, NETWORK, Others, PATH, Section, TIME, keys};
 
 /// What is never given out.
 const EXCLUDE: Kind = Kind::OneOrList(&Kind::Text("address, network, or `FIRST-LAST`"));
@@ -131,7 +131,7 @@ const DNS: Section = Section {
 macro_rules! shared {
     ($type:literal, $store:literal, $range:expr $(, $own:expr)* $(,)?) => {
         &[
-            Key { name: "type", kind: Kind::Words(&[$type]), default: "", what: "which plugin; required" },
+            keys::plugin(&[$type]),
             Key {
                 name: "ranges",
                 kind: Kind::List(&Kind::List(&Kind::Object($range))),
@@ -148,18 +148,8 @@ macro_rules! shared {
             Key { name: "rangeEnd", kind: WRITTEN, default: "as in a range", what: "see range" },
             Key { name: "gateway", kind: WRITTEN, default: "as in a range", what: "see range" },
             Key { name: "exclude", kind: EXCLUDE, default: "", what: "never given out, of all ranges" },
-            Key {
-                name: "routes",
-                kind: Kind::List(&Kind::Object(&ROUTE)),
-                default: "",
-                what: "copied to the result",
-            },
-            Key {
-                name: "resolvConf",
-                kind: PATH,
-                default: "",
-                what: "a file of the host for the result's `dns`",
-            },
+            keys::ROUTES,
+            keys::RESOLV_CONF,
             Key {
                 name: "dataDir",
                 kind: PATH,
@@ -168,18 +158,8 @@ macro_rules! shared {
             },
             Key { name: "store", kind: Kind::Words(&["dir", "sqlite"]), default: $store, what:
                 "the reference's files, or a database of this node and boot" },
-            Key {
-                name: "database",
-                kind: PATH,
-                default: "`/run/plat/plat.db`",
-                what: "the store `sqlite`: its file, on a local file system",
-            },
-            Key {
-                name: "strategy",
-                kind: Kind::Words(&["next", "lowest", "sticky"]),
-                default: "`next`",
-                what: "after the last one; the lowest; the pod's last one (sqlite)",
-            },
+            keys::database("the store `sqlite`: its file, on a local file system"),
+            keys::strategy("after the last one; the lowest; the pod's last one (sqlite)"),
             Key {
                 name: "cooldown",
                 kind: TIME,
@@ -198,18 +178,11 @@ macro_rules! shared {
                 default: "whether dataDir is on a network file system",
                 what: "`true`: other nodes use the dataDir, too; GC frees nothing then",
             },
-            Key {
-                name: "lockTimeout",
-                kind: TIME,
-                default: "`30s`",
-                what: "how long to wait for another call's lock",
-            },
-            Key {
-                name: "instance",
-                kind: Kind::Text("text of at most 32 bytes"),
-                default: "none; chain fills it in",
-                what: "tells two IPAMs of one type apart that serve one attachment (sqlite)",
-            },
+            keys::LOCK_TIMEOUT,
+            keys::instance(
+                "none; chain fills it in",
+                "tells two IPAMs of one type apart that serve one attachment (sqlite)",
+            ),
             $($own,)*
         ]
     };
@@ -243,24 +216,9 @@ pub(super) const NODE_LOCAL: Section = Section {
             default: "`default`, if there are no ranges",
             what: "the template that supplies ranges",
         },
-        Key {
-            name: "cfgDir",
-            kind: PATH,
-            default: "`/etc/cni/node-local`",
-            what: "where templates and the file `index` lie",
-        },
-        Key {
-            name: "index",
-            kind: INDEX,
-            default: "what the other sources say",
-            what: "which node this is",
-        },
-        Key {
-            name: "hostname",
-            kind: PATTERN,
-            default: "the only number, at the end",
-            what: PATTERN_WHAT
-        },
+        keys::cfg_dir("where templates and the file `index` lie"),
+        Key { default: "what the other sources say", ..keys::INDEX },
+        keys::HOSTNAME,
         Key {
             name: "dns",
             kind: Kind::Object(&DNS),
@@ -269,10 +227,3 @@ pub(super) const NODE_LOCAL: Section = Section {
         },
     ),
 };
-
-/// A node's index.
-pub(super) const INDEX: Kind =
-    Kind::Either(&[Kind::Number(0, u32::MAX as u64), Kind::Text("number as text")]);
-/// A pattern for host names.
-pub(super) const PATTERN: Kind = Kind::Text("pattern with one group, such as `rack-(\\d+)-.*`");
-pub(super) const PATTERN_WHAT: &str = "where the index stands in the host name";

@@ -9,8 +9,10 @@ mod agent;
 mod chain;
 mod etcd_pool;
 mod ipam;
+mod keys;
 mod markdown;
 mod plain;
+mod policy;
 mod schema;
 mod vpp;
 
@@ -111,6 +113,7 @@ pub(crate) const ROOTS: &[&Section] = &[
     &chain::TOP,
     &vpp::VPP,
     &agent::AGENT,
+    &policy::POLICY,
 ];
 
 /// The section that is asked for by this name.

@@ -11,6 +11,7 @@ pub(crate) fn schema(root: &'static Section) -> Value {
     let definitions: Map<String, Value> =
         all.map(|section| (defined(section), Value::Object(object(section)))).collect();
     document.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    document.insert("$id".to_owned(), json!(format!("urn:plat:configuration:{}", root.name)));
     document.insert("title".to_owned(), json!(root.name));
     if !definitions.is_empty() {
         document.insert("$defs".to_owned(), Value::Object(definitions));

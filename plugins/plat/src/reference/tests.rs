@@ -32,6 +32,14 @@ fn etcd_pool_keys() -> &'static [&'static str] {
 }
 
 #[test]
+fn the_policy_is_what_is_read() {
+    let known = ipam_core::rules::Rules::parse("f", br#"{"?": 1}"#).unwrap_err().message;
+    let (_, list) = known.split_once("expected one of ").unwrap();
+    let known: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(names(&policy::POLICY), known);
+}
+
+#[test]
 fn every_section_and_key_is_told_once() {
     let mut all: Vec<&Section> = Vec::new();
     for root in ROOTS {

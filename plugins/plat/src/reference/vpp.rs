@@ -1,6 +1,6 @@
 //! vpp.
 
-use super::{Key, Kind, Others, PATH, Section, TIME};
+use super::{Key, Kind, Others, PATH, Section, TIME, keys};
 
 const SOCKET: &str = "`/run/vpp/api.sock`";
 const TABLE: Kind = Kind::Number(0, u32::MAX as u64 - 1);
@@ -213,12 +213,7 @@ pub(super) const VPP: Section = Section {
     about: "A network configuration whose `type` is `vpp`.",
     others: Others::Passed,
     keys: &[
-        Key {
-            name: "type",
-            kind: Kind::Words(&["vpp"]),
-            default: "",
-            what: "which plugin; required",
-        },
+        keys::plugin(&["vpp"]),
         Key {
             name: "ipam",
             kind: Kind::Any,

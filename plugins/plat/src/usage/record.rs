@@ -7,23 +7,36 @@ use serde::Serialize;
 
 use crate::output::instant;
 
-/// An allocation, for programs.
+/// An address that is held.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Record<'a> {
+    /// The address.
     address: String,
+    /// The network.
     network: &'a str,
-    /// The CNI network, where that is another: several can use a pool.
+    /// The CNI network, if that is another, as several can use a pool; else absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     cni_network: Option<&'a str>,
+    /// The IPAM plugin whose it is; `null` in directories, which do not say.
     instance: Option<&'a str>,
+    /// What holds it: `dir` or `sqlite`.
     store: &'static str,
+    /// The network's directory, or the database.
     path: String,
+    /// The container ID; `null` if it is not recorded.
     container: Option<&'a str>,
+    /// Its interface; `null` if it is not recorded.
     interface: Option<&'a str>,
+    /// The pod's namespace; `null` if it is not recorded.
     namespace: Option<&'a str>,
+    /// The pod's name; `null` if it is not recorded.
     pod: Option<&'a str>,
+    /// The pod's UID; `null` if it is not recorded.
     uid: Option<&'a str>,
+    /// The position of its range set, from 0; `null` if it is not recorded.
     set: Option<usize>,
+    /// When it was given out, RFC 3339 in UTC; `null` if it is not recorded.
     since: Option<String>,
 }
 

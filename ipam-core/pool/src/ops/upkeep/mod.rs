@@ -8,6 +8,8 @@ finished is found again.
 mod compare;
 mod give_back;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -264,10 +266,12 @@ impl Upkeep {
                     for (i, space) in spaces.iter().enumerate() {
                         remember_pools(tx, space, reply.one(1 + i))?;
                     }
-                    // Written down before the request is gone.
-                    let at_once = Now { boot: now.boot.saturating_sub(LATE), ..now };
-                    let places = all.iter().map(|given| (given.id.clone(), given.first));
-                    plan_sweeps(tx, at_once, places)?;
+                    // Written down before the request is gone; without one there is nothing to write.
+                    if !all.is_empty() {
+                        let at_once = Now { boot: now.boot.saturating_sub(LATE), ..now };
+                        let places = all.iter().map(|given| (given.id.clone(), given.first));
+                        plan_sweeps(tx, at_once, places)?;
+                    }
                     Ok(requests(tx.node(), &context, reply.got(0)))
                 })?;
                 self.tasks.extend(asked.into_iter().map(|asked| Task::Answer(Box::new(asked))));

@@ -135,14 +135,3 @@ fn at_the_deadline_the_whole_group_is_killed() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
-
-#[test]
-fn the_type_of_the_ipam_section() {
-    let of = |config: Value| ipam_type(&config).map(|name| name.map(str::to_owned));
-    assert_eq!(of(serde_json::json!({})), Ok(None));
-    assert_eq!(of(serde_json::json!({"ipam": {}})), Ok(None));
-    assert_eq!(of(serde_json::json!({"ipam": {"type": ""}})), Ok(None));
-    assert_eq!(of(serde_json::json!({"IPAM": {"type": "x"}})), Ok(Some("x".to_owned())));
-    assert!(of(serde_json::json!({"ipam": []})).is_err());
-    assert!(of(serde_json::json!({"ipam": {"type": 1}})).is_err());
-}

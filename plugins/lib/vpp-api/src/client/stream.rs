@@ -1,6 +1,7 @@
 //! The socket: bytes out and messages in, until a deadline.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc;
@@ -62,6 +63,20 @@ impl Stream {
                 Err(trouble) => return Err(trouble),
             }
         }
+    }
+
+    /// Connects, says something short, and listens to no answer.
+    pub(super) fn say(path: &Path, deadline: Instant, what: &[u8]) -> Result<(), Trouble> {
+        let socket = connect_by(path, deadline)?;
+        socket.shutdown(Shutdown::Read).map_err(Trouble::Io)?;
+        let mut stream = Self { socket, frames: Frames::default(), buffer: Vec::new() };
+        stream.send(what, deadline, |_| {})
+    }
+
+    /// Sends something short whatever the time is, and waits so long for room at most.
+    pub(super) fn send_short(&mut self, what: &[u8], patience: Duration) -> Result<(), Trouble> {
+        self.socket.set_write_timeout(Some(patience)).map_err(Trouble::Io)?;
+        self.socket.write_all(what).map_err(Trouble::Io)
     }
 
     /// Sends all of `out`. VPP answers while it is sent, so what arrives is taken meanwhile: neither waits

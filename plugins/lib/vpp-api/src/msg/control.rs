@@ -2,7 +2,7 @@
 
 use super::messages;
 use crate::frame::frame;
-use crate::table::MessageTable;
+use crate::table::{Component, MessageTable, Name};
 use crate::wire::{DecodeError, Field as _, Reader, Tail, Text};
 
 messages! { Core, CONTROL,
@@ -105,6 +105,13 @@ impl crate::wire::Field for ApiVersionsReply {
 const SOCKCLNT_CREATE: u16 = 15;
 /// That of its reply.
 const SOCKCLNT_CREATE_REPLY: u16 = 16;
+
+/// The last message of a connection: the client's index, a context, and the index once more.
+pub const FAREWELL: Name =
+    Name { name: "sockclnt_delete", crc: 0x8ac7_6db6, component: Component::Core };
+/// VPP's answer, behind which it closes the connection.
+pub const FAREWELL_REPLY: Name =
+    Name { name: "sockclnt_delete_reply", crc: 0x8f38_b1ee, component: Component::Core };
 
 /// Writes the first message of a connection, which says who asks. Its layout is its own: no client's
 /// index, which the answer gives.

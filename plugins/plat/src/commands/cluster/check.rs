@@ -5,11 +5,12 @@ use std::io::Write;
 
 use etcd_pool::client::Etcd;
 use ipam_pool::view::{self, Difference, Fault, Gravity, Scope, Snapshot};
-use serde_json::{Value, json};
 
 use super::own::{self, Mended};
 use crate::cluster;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::mending::{ClusterCheck, ClusterFault, OwnDifference};
+use crate::exposition;
 use crate::output::{self, Colour, escape, paint};
 use crate::people;
 use crate::reading;
@@ -88,6 +89,24 @@ pub(crate) fn run(
         .filter(|(position, _)| outcomes.get(position) != Some(&Outcome::Fixed));
     let own = if differences.is_empty() { Exit::Fine } else { Exit::Warning };
     Ok(if failed { Exit::Failed } else { exit(left.map(|(_, fault)| fault)).max(own) })
+}
+
+/// Tells what is wrong in etcd as metrics.
+///
+/// # Errors
+/// If etcd cannot be read.
+pub(crate) fn metrics(context: &Context, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let (mut etcd, keys) = cluster::etcd(context)?;
+    let snapshot = reading::read(context, &mut etcd, &keys, Scope::All)?;
+    let mut faults = view::check(&snapshot, people::now());
+    faults.retain(|fault| fault.kind != "one-family");
+    if snapshot.is_torn() {
+        confirm(&mut etcd, &mut faults)?;
+    }
+    let exit = exit(faults.iter());
+    let found = faults.iter().map(|fault| (fault.gravity.as_str(), fault.kind));
+    out.write_all(exposition::cluster_check(found, exit).as_bytes())?;
+    Ok(exit)
 }
 
 /// How this node's own store differs.
@@ -231,54 +250,46 @@ fn print(
     Ok(())
 }
 
-fn document(
+fn document<'a>(
     snapshot: &Snapshot,
-    faults: &[Fault],
-    outcomes: &BTreeMap<usize, Outcome>,
-    (hidden, differences): (usize, &[Difference]),
-) -> Value {
-    let list: Vec<Value> = faults
-        .iter()
-        .enumerate()
-        .map(|(position, fault)| {
-            let (outcome, error) = match outcomes.get(&position) {
-                None => (None, None),
-                Some(Outcome::Fixed) => (Some("fixed"), None),
-                Some(Outcome::Changed) => (Some("changed"), None),
-                Some(Outcome::Failed(why)) => (Some("failed"), Some(why)),
-            };
-            json!({
-                "severity": fault.gravity.as_str(),
-                "kind": fault.kind,
-                "space": fault.space,
-                "address": fault.addr.map(|addr| addr.to_string()),
-                "key": String::from_utf8_lossy(&fault.key),
-                "what": fault.what,
-                "advice": fault.advice,
-                "mendable": fault.is_mendable(),
-                "outcome": outcome,
-                "error": error,
-            })
-        })
-        .collect();
-    json!({
-        "revision": snapshot.to,
-        "consistent": !snapshot.is_torn(),
-        "keys": snapshot.count,
-        "faults": list,
-        "hidden": hidden,
-        "own": differences
-            .iter()
-            .map(|one| {
-                json!({
-                    "kind": one.kind,
-                    "space": one.id.space,
-                    "pool": one.id.pool,
-                    "address": one.addr.to_string(),
-                    "what": one.what,
-                    "mendable": one.mend.is_some(),
-                })
-            })
-            .collect::<Vec<_>>(),
-    })
+    faults: &'a [Fault],
+    outcomes: &'a BTreeMap<usize, Outcome>,
+    (hidden, differences): (usize, &'a [Difference]),
+) -> ClusterCheck<'a> {
+    let faults = faults.iter().enumerate().map(|(position, fault)| {
+        let (outcome, error) = match outcomes.get(&position) {
+            None => (None, None),
+            Some(Outcome::Fixed) => (Some("fixed"), None),
+            Some(Outcome::Changed) => (Some("changed"), None),
+            Some(Outcome::Failed(why)) => (Some("failed"), Some(why.as_str())),
+        };
+        ClusterFault {
+            severity: fault.gravity.as_str(),
+            kind: fault.kind,
+            space: fault.space.as_deref(),
+            address: fault.addr.map(|addr| addr.to_string()),
+            key: String::from_utf8_lossy(&fault.key).into_owned(),
+            what: &fault.what,
+            advice: fault.advice,
+            mendable: fault.is_mendable(),
+            outcome,
+            error,
+        }
+    });
+    let own = differences.iter().map(|one| OwnDifference {
+        kind: one.kind,
+        space: &one.id.space,
+        pool: &one.id.pool,
+        address: one.addr.to_string(),
+        what: &one.what,
+        mendable: one.mend.is_some(),
+    });
+    ClusterCheck {
+        revision: snapshot.to,
+        consistent: !snapshot.is_torn(),
+        keys: snapshot.count,
+        faults: faults.collect(),
+        hidden,
+        own: own.collect(),
+    }
 }

@@ -11,10 +11,10 @@ use ipam_pool::key::Keys;
 use ipam_pool::view::import::{self, Batch, Plan, Problem};
 use ipam_pool::view::{Scope, Snapshot};
 use ipam_stores::survey::Allocation;
-use serde_json::{Value, json};
 
 use crate::cluster;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::mending::{ClusterImport, ImportDone, ImportPlan, ImportProblem};
 use crate::foreign::{self, Foreign, Found};
 use crate::output::{self, escape};
 use crate::people;
@@ -266,37 +266,30 @@ impl Report<'_> {
         Ok(())
     }
 
-    fn document(&self) -> Value {
-        let problems: Vec<Value> = self
-            .plan
-            .problems
-            .iter()
-            .map(|problem| {
-                json!({
-                    "address": problem.addr.to_string(),
-                    "refused": problem.refused,
-                    "what": problem.what,
-                })
-            })
-            .collect();
-        json!({
-            "space": self.space,
-            "pool": self.wish.pool,
-            "dry_run": self.wish.dry_run,
-            "planned": {
-                "used": self.first.used,
-                "reserved": self.first.reserved,
-                "blocks": self.first.blocks,
-                "present": self.first.present,
-                "ended": self.prunable,
+    fn document(&self) -> ClusterImport<'_> {
+        let problems = self.plan.problems.iter().map(|problem| ImportProblem {
+            address: problem.addr.to_string(),
+            refused: problem.refused,
+            what: &problem.what,
+        });
+        ClusterImport {
+            space: self.space,
+            pool: self.wish.pool,
+            dry_run: self.wish.dry_run,
+            planned: ImportPlan {
+                used: self.first.used,
+                reserved: self.first.reserved,
+                blocks: self.first.blocks,
+                present: self.first.present,
+                ended: self.prunable,
             },
-            "written": {
-                "addresses": self.done.addresses,
-                "blocks": self.done.blocks,
-                "ended": self.done.pruned,
+            written: ImportDone {
+                addresses: self.done.addresses,
+                blocks: self.done.blocks,
+                ended: self.done.pruned,
             },
-            "left": self.left,
-            "problems": problems,
-        })
+            left: self.left,
+            problems: problems.collect(),
+        }
     }
 }

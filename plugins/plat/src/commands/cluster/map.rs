@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use ipam_pool::view::{self, Scope};
-use serde_json::{Value, json};
 
 use super::status::pool_name;
 use crate::cluster;
 use crate::commands::block;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::cluster::{ClusterMap, ClusterPart};
 use crate::output::{self, escape};
 use crate::picture::{self, Territory};
 use crate::reading;
@@ -56,18 +56,13 @@ pub(crate) fn run(
         let picture = picture::cluster_svg(&territories, output::now());
         picture::write(file, &picture, out)?;
     } else if context.json {
-        let parts: Vec<Value> = territories
-            .iter()
-            .map(|territory| {
-                json!({
-                    "part": territory.title,
-                    "cidr": territory.part.cidr.to_string(),
-                    "prefix": territory.part.block,
-                    "blocks": territory.blocks.iter().map(|one| block::document(one)).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        output::json(out, &json!({"revision": snapshot.to, "pool": pool, "parts": parts}))?;
+        let parts = territories.iter().map(|territory| ClusterPart {
+            part: &territory.title,
+            cidr: territory.part.cidr.to_string(),
+            prefix: territory.part.block,
+            blocks: territory.blocks.iter().map(|one| block::document(one)).collect(),
+        });
+        output::json(out, &ClusterMap { revision: snapshot.to, pool, parts: parts.collect() })?;
     } else {
         for (position, territory) in territories.iter().enumerate() {
             if position > 0 {

@@ -4,13 +4,17 @@ use std::io::Write;
 use std::time::Duration;
 
 use etcd_pool::client::Member;
-use ipam_core::addr::Addr;
 use ipam_pool::record::SCHEMA;
 use ipam_pool::view::{self, Life, NodeView, PoolView, Scope, Snapshot};
-use serde_json::{Value, json};
+use plat_agent::metrics::Samples;
 
 use crate::cluster;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::cluster::{
+    BadPool, ClusterStatus, Member as MemberLine, Meta, NodeLine, PoolAddresses, PoolBlocks,
+    PoolLine,
+};
+use crate::exposition;
 use crate::output::{self, Align, Colour, Columns, bar, count, escape, paint, per_cent, whole};
 use crate::reading;
 
@@ -24,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) fn run(
     context: &Context,
     pool: Option<&str>,
-    warn: u8,
-    critical: u8,
+    limits: (u8, u8),
+    prometheus: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let (mut etcd, keys) = cluster::etcd(context)?;
@@ -34,14 +38,17 @@ pub(crate) fn run(
         Ok(snapshot) => snapshot,
         Err(failure) => {
             // The members are the answer to the question that follows.
-            if !context.json {
+            if prometheus {
+                let samples = exposition::members(&members, Exit::Failed);
+                out.write_all(samples.plain_text().as_bytes())?;
+            } else if !context.json {
                 print_members(&members, context.colour, out)?;
                 out.flush()?;
             }
             return Err(failure);
         }
     };
-    let report = Report::new(&snapshot, &members, pool, context.space.as_deref(), (warn, critical));
+    let report = Report::new(&snapshot, &members, pool, context.space.as_deref(), limits);
     if let (Some(pool), true) = (pool, report.pools.is_empty()) {
         let names: Vec<&str> = snapshot
             .spaces
@@ -54,7 +61,9 @@ pub(crate) fn run(
         ));
     }
     reading::warn_torn(&snapshot);
-    if context.json {
+    if prometheus {
+        out.write_all(report.metrics().plain_text().as_bytes())?;
+    } else if context.json {
         output::json(out, &report.document())?;
     } else {
         report.print(context.colour, out)?;
@@ -194,50 +203,62 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    fn document(&self) -> Value {
-        let pools: Vec<Value> = self.pools.iter().map(|(view, level)| pool(view, *level)).collect();
-        let nodes: Vec<Value> = self
-            .nodes
-            .iter()
-            .map(|node| {
-                json!({
-                    "uuid": node.uuid,
-                    "name": node.name,
-                    "index": node.index,
-                    "life": life_word(node.life),
-                    "blocks": node.blocks,
-                    "used": node.used,
-                })
-            })
-            .collect();
-        let meta = self.snapshot.meta.as_ref().map(|meta| {
-            json!({
-                "name": meta.record.cluster,
-                "schema": meta.record.schema,
-                "epoch": meta.record.epoch,
+    fn metrics(&self) -> Samples {
+        let mut samples = exposition::members(self.members, self.exit());
+        for (view, _) in &self.pools {
+            let pool = format!("{}/{}", view.space, view.pool.name);
+            let counts = [
+                ("used", u128::from(view.counts.used)),
+                ("parked", u128::from(view.counts.parked)),
+                ("reserved", u128::from(view.counts.reserved)),
+                ("withheld", view.withheld),
+                ("free", view.free),
+            ];
+            let claimed = u128::from(view.claimed);
+            let free = view.part.blocks().saturating_sub(claimed);
+            let blocks = [("claimed", claimed), ("free", free)];
+            let cidr = view.part.cidr.to_string();
+            exposition::pool(&mut samples, (&pool, &cidr), &counts, &blocks);
+        }
+        let lives = [Life::Alive, Life::Unknown, Life::Removed, Life::Gone, Life::Missing];
+        for life in lives {
+            exposition::nodes(&mut samples, life_word(life), self.lives(life));
+        }
+        samples
+    }
+
+    fn document(&self) -> ClusterStatus<'_> {
+        let snapshot = self.snapshot;
+        let nodes = self.nodes.iter().map(|node| NodeLine {
+            uuid: node.uuid,
+            name: node.name,
+            index: node.index,
+            life: life_word(node.life),
+            blocks: node.blocks,
+            used: node.used,
+        });
+        let bad = snapshot.spaces.iter().flat_map(|(name, space)| {
+            space.bad_pools.iter().map(move |(pool, why)| BadPool {
+                space: name,
+                pool,
+                problem: why,
             })
         });
-        let bad: Vec<Value> =
-            self.snapshot
-                .spaces
-                .iter()
-                .flat_map(|(name, space)| {
-                    space.bad_pools.iter().map(
-                        move |(pool, why)| json!({"space": name, "pool": pool, "problem": why}),
-                    )
-                })
-                .collect();
-        json!({
-            "revision": self.snapshot.to,
-            "consistent": !self.snapshot.is_torn(),
-            "keys": self.snapshot.count,
-            "data": meta,
-            "members": self.members.iter().map(member).collect::<Vec<_>>(),
-            "nodes": nodes,
-            "pools": pools,
-            "bad_pools": bad,
-            "unreadable": self.snapshot.unreadable.len(),
-        })
+        ClusterStatus {
+            revision: snapshot.to,
+            consistent: !snapshot.is_torn(),
+            keys: snapshot.count,
+            data: snapshot.meta.as_ref().map(|meta| Meta {
+                name: &meta.record.cluster,
+                schema: meta.record.schema,
+                epoch: meta.record.epoch,
+            }),
+            members: self.members.iter().map(member).collect(),
+            nodes: nodes.collect(),
+            pools: self.pools.iter().map(|(view, level)| pool(view, *level)).collect(),
+            bad_pools: bad.collect(),
+            unreadable: snapshot.unreadable.len(),
+        }
     }
 }
 
@@ -305,30 +326,30 @@ fn cells(view: &PoolView<'_>, level: Exit) -> [(String, Option<Colour>); 13] {
     ]
 }
 
-fn pool(view: &PoolView<'_>, level: Exit) -> Value {
-    json!({
-        "space": view.space,
-        "pool": view.pool.name,
-        "cidr": view.part.cidr.to_string(),
-        "mode": view.pool.mode.as_str(),
-        "level": level.status(),
-        "addresses": {
-            "size": whole(size(view)),
-            "used": view.counts.used,
-            "parked": view.counts.parked,
-            "reserved": view.counts.reserved,
-            "free": whole(view.free),
-            "withheld": whole(view.withheld),
+fn pool<'a>(view: &'a PoolView<'_>, level: Exit) -> PoolLine<'a> {
+    PoolLine {
+        space: view.space,
+        pool: &view.pool.name,
+        cidr: view.part.cidr.to_string(),
+        mode: view.pool.mode.as_str(),
+        level: level.status(),
+        addresses: PoolAddresses {
+            size: whole(size(view)),
+            used: view.counts.used,
+            parked: view.counts.parked,
+            reserved: view.counts.reserved,
+            free: whole(view.free),
+            withheld: whole(view.withheld),
         },
-        "blocks": {
-            "prefix": view.part.block,
-            "all": whole(view.part.blocks()),
-            "claimed": view.claimed,
-            "free": whole(view.part.blocks().saturating_sub(u128::from(view.claimed))),
+        blocks: PoolBlocks {
+            prefix: view.part.block,
+            all: whole(view.part.blocks()),
+            claimed: view.claimed,
+            free: whole(view.part.blocks().saturating_sub(u128::from(view.claimed))),
         },
-        "first": view.part.cidr.network().first().to_string(),
-        "last": Addr::to_string(&view.part.cidr.network().last()),
-    })
+        first: view.part.cidr.network().first().to_string(),
+        last: view.part.cidr.network().last().to_string(),
+    }
 }
 
 fn member_level(member: &Member) -> Exit {
@@ -341,15 +362,15 @@ fn member_level(member: &Member) -> Exit {
     }
 }
 
-fn member(member: &Member) -> Value {
-    json!({
-        "endpoint": member.endpoint,
-        "problem": member.problem,
-        "version": member.version,
-        "size": member.size,
-        "leader": member.leader,
-        "alarms": member.alarms,
-    })
+fn member(member: &Member) -> MemberLine<'_> {
+    MemberLine {
+        endpoint: &member.endpoint,
+        problem: member.problem.as_deref(),
+        version: &member.version,
+        size: member.size,
+        leader: member.leader,
+        alarms: &member.alarms,
+    }
 }
 
 fn print_members(members: &[Member], colours: bool, out: &mut dyn Write) -> std::io::Result<()> {

@@ -5,11 +5,11 @@ use std::io::Write;
 use ipam_core::addr::Addr;
 use ipam_pool::record::AddressState;
 use ipam_pool::view::{Scope, Snapshot, Used};
-use serde_json::{Value, json};
 
 use super::status::pool_name;
 use crate::cluster;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::cluster::{AddressRecord, ClusterAnswer, ClusterAnswers};
 use crate::output::{self, age, escape, instant};
 use crate::reading;
 
@@ -40,15 +40,12 @@ pub(crate) fn run(
         reading::warn_torn(&snapshot);
     }
     if context.json {
-        let list: Vec<Value> = answers
-            .iter()
-            .map(|(query, found)| {
-                let held: Vec<Value> =
-                    found.iter().map(|(space, used)| document(&snapshot, space, used)).collect();
-                json!({"query": query, "held": held})
-            })
-            .collect();
-        output::json(out, &json!({"revision": snapshot.to, "answers": list}))?;
+        let list = answers.iter().map(|(query, found)| ClusterAnswer {
+            query,
+            held: found.iter().map(|(space, used)| document(&snapshot, space, used)).collect(),
+        });
+        let document = ClusterAnswers { revision: snapshot.to, answers: list.collect() };
+        output::json(out, &document)?;
     } else {
         let now = output::now();
         for (position, (query, found)) in answers.iter().enumerate() {
@@ -103,26 +100,30 @@ pub(crate) const fn state_word(state: AddressState) -> &'static str {
 }
 
 /// A record, for programs.
-pub(crate) fn document(snapshot: &Snapshot, space: &str, used: &Used) -> Value {
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+pub(crate) fn document<'a>(
+    snapshot: &'a Snapshot,
+    space: &'a str,
+    used: &'a Used,
+) -> AddressRecord<'a> {
+    let text = |text: &'a str| (!text.is_empty()).then_some(text);
     let pool = snapshot.spaces.get(space).and_then(|found| found.pool_of(used.addr));
-    json!({
-        "space": space,
-        "pool": pool.map(|pool| &pool.name),
-        "address": used.addr.to_string(),
-        "state": state_word(used.state),
-        "node": text(&used.uuid).map(|_| snapshot.name_of(&used.uuid)),
-        "uuid": text(&used.uuid),
-        "index": used.n,
-        "network": text(&used.network),
-        "container": text(&used.container),
-        "interface": text(&used.ifname),
-        "pod": text(&used.pod),
-        "since": used.since,
-        "expires": (used.expires > 0).then_some(used.expires),
-        "imported": used.imported,
-        "revision": used.modified,
-    })
+    AddressRecord {
+        space,
+        pool: pool.map(|pool| pool.name.as_str()),
+        address: used.addr.to_string(),
+        state: state_word(used.state),
+        node: text(&used.uuid).map(|uuid| snapshot.name_of(uuid)),
+        uuid: text(&used.uuid),
+        index: used.n,
+        network: text(&used.network),
+        container: text(&used.container),
+        interface: text(&used.ifname),
+        pod: text(&used.pod),
+        since: used.since,
+        expires: (used.expires > 0).then_some(used.expires),
+        imported: used.imported,
+        revision: used.modified,
+    }
 }
 
 /// A record, for people.

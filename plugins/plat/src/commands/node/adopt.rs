@@ -12,11 +12,11 @@ use ipam_pool::key::Keys;
 use ipam_pool::op::Operation;
 use ipam_pool::ops;
 use ipam_stores::{Database, PoolLedger, StateDirs};
-use serde_json::json;
 
 use crate::administer;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::node::{Adopted, Anew as NewNode, Former};
 use crate::output::{self, escape};
 use crate::people;
 use crate::problems::plain;
@@ -63,11 +63,11 @@ impl Command for Adopt {
             if context.json {
                 output::json(
                     out,
-                    &json!({
-                        "uuid": node.uuid,
-                        "former": {"uuid": node.former, "node": node.name},
-                        "removalFinished": node.finished,
-                    }),
+                    &NewNode {
+                        uuid: &node.uuid,
+                        former: Former { uuid: &node.former, node: &node.name },
+                        removal_finished: node.finished,
+                    },
                 )?;
                 return Ok(Exit::Fine);
             }
@@ -91,13 +91,13 @@ impl Command for Adopt {
         if context.json {
             output::json(
                 out,
-                &json!({
-                    "node": adopted.name,
-                    "uuid": adopted.uuid,
-                    "index": adopted.index,
-                    "blocks": adopted.blocks,
-                    "left": adopted.left,
-                }),
+                &Adopted {
+                    node: &adopted.name,
+                    uuid: &adopted.uuid,
+                    index: adopted.index,
+                    blocks: adopted.blocks,
+                    left: adopted.left.as_deref(),
+                },
             )?;
             return Ok(Exit::Fine);
         }

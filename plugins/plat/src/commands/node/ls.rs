@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use clap::Args;
-use ipam_pool::admin::{Cluster, NodeEntry, Wanted};
-use serde_json::{Value, json};
+use ipam_pool::admin::{NodeEntry, Wanted};
 
 use crate::administer;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::node::{ListedNode, Node as NodeDocument, Nodes, Removal};
 use crate::output::{self, Align, Colour, Columns, escape, instant};
 use crate::people;
 
@@ -37,31 +37,27 @@ pub(super) fn state(node: &NodeEntry) -> (&'static str, Option<Colour>) {
 }
 
 /// A node, for programs.
-pub(super) fn document(cluster: &Cluster, node: &NodeEntry) -> Value {
+pub(super) fn document(node: &NodeEntry) -> NodeDocument<'_> {
     let record = node.record.as_ref().map(|(record, _)| record);
-    let text = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
-    json!({
-        "name": node.name(),
-        "index": node.index(),
-        "uuid": node.uuid,
-        "state": state(node).0,
-        "boot": node.boot,
-        "address": text(record.map(|record| &record.a4)),
-        "address6": text(record.map(|record| &record.a6)),
-        "version": text(record.map(|record| &record.v)),
-        "written": record.map(|record| record.t),
-        "blocks": cluster.blocks_of(&node.uuid).count(),
-        "borrowed": cluster.exceptions_of(&node.uuid).count(),
-        "requests": node.requests.len(),
-        "removal": node.tombstone.as_ref().map(|(tombstone, ..)| json!({
-            "at": tombstone.at,
-            "by": tombstone.by,
-            "hold": tombstone.hold,
-            "off": tombstone.off,
-            "begun": tombstone.begun,
-            "done": tombstone.done,
-        })),
-    })
+    NodeDocument {
+        name: node.name(),
+        index: node.index(),
+        uuid: &node.uuid,
+        state: state(node).0,
+        boot: node.boot.as_deref(),
+        address: record.map(|record| record.a4.as_str()).filter(|text| !text.is_empty()),
+        address6: record.map(|record| record.a6.as_str()).filter(|text| !text.is_empty()),
+        version: record.map(|record| record.v.as_str()).filter(|text| !text.is_empty()),
+        written: record.map(|record| record.t),
+        removal: node.tombstone.as_ref().map(|(tombstone, ..)| Removal {
+            at: tombstone.at,
+            by: &tombstone.by,
+            hold: tombstone.hold,
+            off: tombstone.off,
+            begun: tombstone.begun,
+            done: tombstone.done,
+        }),
+    }
 }
 
 impl Command for Ls {
@@ -80,8 +76,13 @@ impl Command for Ls {
             .any(|node| node.tombstone.as_ref().is_some_and(|(tombstone, ..)| !tombstone.done));
         let exit = if leaving || !shared.bad.is_empty() { Exit::Warning } else { Exit::Fine };
         if context.json {
-            let list: Vec<Value> = nodes.iter().map(|node| document(&shared, node)).collect();
-            output::json(out, &json!({"revision": shared.revision, "nodes": list}))?;
+            let list = nodes.iter().map(|node| ListedNode {
+                node: document(node),
+                blocks: shared.blocks_of(&node.uuid).count(),
+                borrowed: shared.exceptions_of(&node.uuid).count(),
+                requests: node.requests.len(),
+            });
+            output::json(out, &Nodes { revision: shared.revision, nodes: list.collect() })?;
             return Ok(exit);
         }
         if nodes.is_empty() {

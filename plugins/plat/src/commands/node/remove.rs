@@ -9,11 +9,11 @@ use ipam_pool::admin::{
     CancelRemoval, Cluster, LEASE, NodeEntry, Removal, RemovalState, RemoveNode, RemoveOptions,
     Wanted, hold_of,
 };
-use serde_json::json;
 
 use crate::administer;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::node::{KeptNode, RemovedNode};
 use crate::output::{self, escape, instant, span};
 use crate::people;
 
@@ -56,7 +56,7 @@ impl Command for Remove {
             let name =
                 administer::run(&mut CancelRemoval::new(keys, self.node.clone()), &mut etcd)?;
             if context.json {
-                output::json(out, &json!({"node": name, "state": "kept"}))?;
+                output::json(out, &KeptNode { node: name, state: "kept" })?;
             } else {
                 writeln!(out, "node {} stays; it goes on with its next contact", escape(&name))?;
             }
@@ -235,24 +235,24 @@ fn by() -> String {
 }
 
 /// A removal, for programs.
-fn document(removal: &Removal) -> serde_json::Value {
+fn document(removal: &Removal) -> RemovedNode<'_> {
     let (state, left, until) = match removal.state {
         RemovalState::Holding { left, until } => ("holding", Some(left), Some(until)),
         RemovalState::Done => ("removed", None, None),
         RemovalState::WasDone => ("was removed", None, None),
     };
-    json!({
-        "node": removal.name,
-        "uuid": removal.uuid,
-        "state": state,
-        "left": left,
-        "until": until,
-        "hold": removal.tombstone.hold,
-        "at": removal.tombstone.at,
-        "by": removal.tombstone.by,
-        "blocks": removal.blocks,
-        "returned": removal.returned,
-        "handedOver": removal.handed_over,
-        "freed": removal.freed,
-    })
+    RemovedNode {
+        node: &removal.name,
+        uuid: &removal.uuid,
+        state,
+        left,
+        until,
+        hold: removal.tombstone.hold,
+        at: removal.tombstone.at,
+        by: &removal.tombstone.by,
+        blocks: removal.blocks,
+        returned: removal.returned,
+        handed_over: removal.handed_over,
+        freed: removal.freed,
+    }
 }

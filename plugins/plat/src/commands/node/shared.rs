@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use ipam_pool::admin::Wanted;
-use serde_json::{Value, json};
 
 use super::ls::{document, state};
 use crate::administer;
 use crate::cluster;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::node::{Borrowed, OwnBlock, Request, ShownNode};
 use crate::output::{self, Align, Columns, age, escape, instant, paint, span};
 
 /// How many borrowed addresses are shown to people.
@@ -26,46 +26,34 @@ pub(super) fn show(context: &Context, out: &mut dyn Write, what: &str) -> Result
     let node = shared.node(what)?;
     let exit = if node.tombstone.is_some() { Exit::Warning } else { Exit::Fine };
     if context.json {
-        let mut value = document(&shared, node);
-        if let Some(map) = value.as_object_mut() {
-            let blocks: Vec<Value> = shared
-                .blocks_of(&node.uuid)
-                .map(|(space, block)| {
-                    json!({
-                        "space": space,
-                        "pool": block.record.p,
-                        "block": block.cidr.to_string(),
-                        "mode": block.record.m.as_str(),
-                        "fence": block.created,
-                        "autonomy": block.record.aut,
-                        "since": block.record.t,
-                    })
-                })
-                .collect();
-            let borrowed: Vec<Value> = shared
-                .exceptions_of(&node.uuid)
-                .map(|(space, x)| json!({"space": space, "address": x.addr.to_string()}))
-                .collect();
-            let requests: Vec<Value> = node
-                .requests
-                .iter()
-                .map(|(space, addr, request)| {
-                    json!({
-                        "space": space,
-                        "address": addr.to_string(),
-                        "reserve": request.reserve,
-                        "take": Some(&request.take).filter(|pool| !pool.is_empty()),
-                        "for": request.why,
-                        "since": request.t,
-                        "refused": Some(&request.refused).filter(|text| !text.is_empty()),
-                    })
-                })
-                .collect();
-            map.insert("blocks".to_owned(), blocks.into());
-            map.insert("borrowed".to_owned(), borrowed.into());
-            map.insert("requests".to_owned(), requests.into());
-        }
-        output::json(out, &value)?;
+        let blocks = shared.blocks_of(&node.uuid).map(|(space, block)| OwnBlock {
+            space,
+            pool: &block.record.p,
+            block: block.cidr.to_string(),
+            mode: block.record.m.as_str(),
+            fence: block.created,
+            autonomy: block.record.aut,
+            since: block.record.t,
+        });
+        let borrowed = shared
+            .exceptions_of(&node.uuid)
+            .map(|(space, x)| Borrowed { space, address: x.addr.to_string() });
+        let requests = node.requests.iter().map(|(space, addr, request)| Request {
+            space,
+            address: addr.to_string(),
+            reserve: request.reserve,
+            take: Some(request.take.as_str()).filter(|pool| !pool.is_empty()),
+            reason: &request.why,
+            since: request.t,
+            refused: Some(request.refused.as_str()).filter(|text| !text.is_empty()),
+        });
+        let document = ShownNode {
+            node: document(node),
+            blocks: blocks.collect(),
+            borrowed: borrowed.collect(),
+            requests: requests.collect(),
+        };
+        output::json(out, &document)?;
         return Ok(exit);
     }
     let now = output::now();

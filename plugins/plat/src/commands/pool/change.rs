@@ -1,5 +1,6 @@
 //! `plat pool create` and `plat pool rm`, and what all changes of pools have in common.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
@@ -10,12 +11,12 @@ use ipam_pool::admin::{AdminError, Change, ChangePools, Changed};
 use ipam_pool::key::Keys;
 use ipam_pool::pool::{Pool, PoolSpec};
 use ipam_pool::record::Mode;
-use serde_json::{Value, json};
 
 use super::{autonomy, document, part};
 use crate::administer;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::pool::{ChangedPool, PoolDifference};
 use crate::output::{self, escape};
 use crate::people;
 
@@ -221,22 +222,19 @@ pub(super) fn changed(
 }
 
 /// A change, for programs.
-pub(super) fn told(context: &Context, changed: &Changed) -> Value {
+pub(super) fn told<'a>(context: &'a Context, changed: &'a Changed) -> ChangedPool<'a> {
+    // Nodes are told by their UUIDs here: their names would have to be read.
+    const NAMES: &BTreeMap<String, String> = &BTreeMap::new();
     let space = cluster::space(context);
-    let differences: Vec<Value> = differences(changed)
-        .into_iter()
-        .map(|(key, from, to)| json!({"key": key, "from": from, "to": to}))
-        .collect();
-    let names = std::collections::BTreeMap::new();
-    let late: Vec<Value> =
-        changed.late.iter().map(|found| administer::block(found, &names)).collect();
-    json!({
-        "changed": changed.changed,
-        "pool": changed.after.as_ref().map(|spec| document(space, spec)),
-        "differences": differences,
-        "late": late,
-        "ended": changed.ended,
-    })
+    let differences =
+        differences(changed).into_iter().map(|(key, from, to)| PoolDifference { key, from, to });
+    ChangedPool {
+        changed: changed.changed,
+        pool: changed.after.as_ref().map(|spec| document(space, spec)),
+        differences: differences.collect(),
+        late: changed.late.iter().map(|found| administer::block(found, NAMES)).collect(),
+        ended: changed.ended,
+    }
 }
 
 /// In what a pool has changed: the key, before, now.

@@ -7,12 +7,12 @@ use clap::Args;
 use ipam_core::addr::Family;
 use ipam_pool::admin::{SpaceEntry, Wanted};
 use ipam_pool::pool::{Pool, PoolSpec};
-use serde_json::{Value, json};
 
 use super::{autonomy, document, part};
 use crate::administer;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::pool::{ListedPool, Pools};
 use crate::output::{self, Align, Columns, count, escape};
 use crate::people;
 
@@ -51,20 +51,12 @@ impl Command for Ls {
         let broken = pools.iter().any(|(_, spec)| Pool::try_from(*spec).is_err());
         let exit = if broken || !shared.bad.is_empty() { Exit::Warning } else { Exit::Fine };
         if context.json {
-            let list: Vec<Value> = pools
-                .iter()
-                .map(|(space, spec)| {
-                    let (v4, v6, nodes) = claimed(space, &spec.name);
-                    let mut value = document(&space.name, spec);
-                    if let Some(map) = value.as_object_mut() {
-                        map.insert("claimed".to_owned(), v4.into());
-                        map.insert("claimed6".to_owned(), v6.into());
-                        map.insert("nodes".to_owned(), nodes.into());
-                    }
-                    value
-                })
-                .collect();
-            output::json(out, &json!({"revision": shared.revision, "pools": list}))?;
+            let list = pools.iter().map(|(space, spec)| {
+                let (claimed, claimed6, nodes) = claimed(space, &spec.name);
+                ListedPool { pool: document(&space.name, spec), claimed, claimed6, nodes }
+            });
+            let document = Pools { revision: shared.revision, pools: list.collect() };
+            output::json(out, &document)?;
             return Ok(exit);
         }
         if pools.is_empty() {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ipam_core::addr::Addr;
 use ipam_pool::admin::{Reservation, Reserve as Machine, Reserved};
-use serde_json::json;
 
 use crate::administer;
 use crate::cli::duration;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::pool::{AskedNode, Reservation as Told};
 use crate::output::{self, escape};
 use crate::people;
 
@@ -95,17 +95,17 @@ fn run(
             if context.json {
                 output::json(
                     out,
-                    &json!({
-                        "address": ip.to_string(),
-                        "space": space,
-                        "pool": pool,
-                        "reserved": record.is_some(),
-                        "for": record.as_ref().map(|record| &record.p),
-                        "changed": changed,
-                        "waiting": null,
-                        "keepsBlock": blocks_block,
-                        "withheld": withheld,
-                    }),
+                    &Told {
+                        address: ip.to_string(),
+                        space,
+                        pool,
+                        reserved: record.is_some(),
+                        reason: record.as_ref().map(|record| record.p.as_str()),
+                        changed,
+                        waiting: None,
+                        keeps_block: blocks_block,
+                        withheld,
+                    },
                 )?;
                 return Ok(Exit::Fine);
             }
@@ -130,17 +130,21 @@ fn run(
             if context.json {
                 output::json(
                     out,
-                    &json!({
-                        "address": ip.to_string(),
-                        "space": space,
-                        "pool": waiting.pool,
-                        "reserved": !reserves,
-                        "for": null,
-                        "changed": false,
-                        "waiting": {"node": names.get(&waiting.uuid), "uuid": waiting.uuid, "index": waiting.index},
-                        "keepsBlock": false,
-                        "withheld": false,
-                    }),
+                    &Told {
+                        address: ip.to_string(),
+                        space,
+                        pool: waiting.pool,
+                        reserved: !reserves,
+                        reason: None,
+                        changed: false,
+                        waiting: Some(AskedNode {
+                            node: names.get(&waiting.uuid).map(String::as_str),
+                            uuid: &waiting.uuid,
+                            index: waiting.index,
+                        }),
+                        keeps_block: false,
+                        withheld: false,
+                    },
                 )?;
                 return Ok(Exit::Warning);
             }

@@ -7,12 +7,12 @@ use clap::Args;
 use ipam_core::addr::Family;
 use ipam_pool::admin::{CountPool, Wanted};
 use ipam_pool::pool::Pool;
-use serde_json::{Value, json};
 
 use super::{autonomy, document, part};
 use crate::administer;
 use crate::cluster;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::pool::{Share as ShareLine, ShownPool};
 use crate::output::{self, Align, Columns, age, bar, count, escape, per_cent, span};
 use crate::people;
 
@@ -71,34 +71,25 @@ impl Command for Show {
             own.filter(|block| block.cidr.addr().family() == family).count()
         };
         if context.json {
-            let mut value = document(name, spec);
-            if let Some(map) = value.as_object_mut() {
-                map.insert("claimed".to_owned(), claimed(Family::V4).into());
-                map.insert("claimed6".to_owned(), claimed(Family::V6).into());
-                map.insert("used".to_owned(), usage.used.into());
-                map.insert("parked".to_owned(), usage.parked.into());
-                map.insert("reserved".to_owned(), usage.reserved.into());
-                let nodes: Vec<Value> = shares
-                    .iter()
-                    .map(|(uuid, share)| {
-                        json!({
-                            "node": uuid.and_then(|uuid| names.get(uuid)),
-                            "uuid": uuid,
-                            "blocks": share.blocks,
-                            "size": output::whole(share.addresses),
-                        })
-                    })
-                    .collect();
-                map.insert("nodes".to_owned(), nodes.into());
-                let reserved: Vec<Value> = usage
-                    .reservations
-                    .iter()
-                    .map(|holding| administer::address(holding, &names))
-                    .collect();
-                map.insert("reservations".to_owned(), reserved.into());
-                map.insert("revision".to_owned(), shared.revision.into());
-            }
-            output::json(out, &value)?;
+            let nodes = shares.iter().map(|(uuid, share)| ShareLine {
+                node: uuid.and_then(|uuid| names.get(uuid)).map(String::as_str),
+                uuid: *uuid,
+                blocks: share.blocks,
+                size: output::whole(share.addresses),
+            });
+            let reserved = usage.reservations.iter();
+            let document = ShownPool {
+                pool: document(name, spec),
+                revision: shared.revision,
+                claimed: claimed(Family::V4),
+                claimed6: claimed(Family::V6),
+                used: usage.used,
+                parked: usage.parked,
+                reserved: usage.reserved,
+                nodes: nodes.collect(),
+                reservations: reserved.map(|it| administer::address(it, &names)).collect(),
+            };
+            output::json(out, &document)?;
             return Ok(Exit::Fine);
         }
         writeln!(out, "pool {} in space {}", escape(&pool.name), escape(name))?;

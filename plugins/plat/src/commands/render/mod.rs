@@ -3,6 +3,9 @@
 mod nodes;
 mod one;
 
+#[cfg(test)]
+pub(crate) use one::OneJson;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -377,39 +380,65 @@ fn expected(advice: &str) -> String {
     printable(advice)
 }
 
+/// What node-local makes of a configuration on several nodes.
 #[derive(Serialize)]
-struct TableJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TableJson<'a> {
+    /// The nodes.
     nodes: Vec<NodeJson<'a>>,
+    /// Nodes that would give out the same addresses.
     overlaps: Vec<ClashJson<'a>>,
+    /// Subnets that several nodes have, which is right on one LAN.
     shared_subnets: Vec<SharedJson>,
 }
 
+/// A node.
 #[derive(Serialize)]
-struct NodeJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct NodeJson<'a> {
+    /// Its name.
     node: &'a str,
+    /// Its index; `null` if it is not known.
     index: Option<u32>,
+    /// Its ranges; empty if it cannot use the configuration.
     ranges: Vec<RangeJson>,
+    /// Why it cannot use the configuration; `null` if it can.
     error: Option<&'a str>,
+    /// What would be right; `null` if it can use the configuration.
     advice: Option<&'a str>,
 }
 
+/// A range.
 #[derive(Serialize)]
-struct RangeJson {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct RangeJson {
+    /// The position of its range set, from 0.
     set: usize,
+    /// Its subnet.
     subnet: String,
+    /// Its first address.
     first: String,
+    /// Its last address.
     last: String,
 }
 
+/// Two nodes that overlap.
 #[derive(Serialize)]
-struct ClashJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ClashJson<'a> {
+    /// Their names.
     nodes: [&'a str; 2],
+    /// Their ranges, `FIRST-LAST`.
     ranges: [String; 2],
 }
 
+/// A subnet that several nodes have.
 #[derive(Serialize)]
-struct SharedJson {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SharedJson {
+    /// The subnet.
     subnet: String,
+    /// How many nodes have it.
     nodes: usize,
 }
 

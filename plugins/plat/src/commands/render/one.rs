@@ -89,20 +89,34 @@ fn refused(problem: &Problem, context: &Context, out: &mut dyn Write) -> Result<
     Ok(Exit::Warning)
 }
 
+/// What node-local makes of a configuration on one node.
 #[derive(Serialize)]
-struct OneJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OneJson<'a> {
+    /// The node's name; `null` for host-local, and if the node cannot use the configuration.
     node: Option<&'a str>,
+    /// Its index; likewise.
     index: Option<u32>,
+    /// Where the index comes from; likewise.
     source: Option<&'a str>,
+    /// The networks of the configuration.
     networks: Vec<NetworkJson<'a>>,
+    /// Why the node cannot use the configuration; `null` if it can.
     error: Option<&'a str>,
+    /// What would be right; `null` if it can use the configuration.
     advice: Option<&'a str>,
 }
 
+/// A network.
 #[derive(Serialize)]
-struct NetworkJson<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct NetworkJson<'a> {
+    /// Its name.
     network: &'a str,
+    /// The plugin whose IPAM it is.
     plugin: &'a str,
+    /// The section `ipam` as host-local would be given it.
     ipam: &'a Value,
+    /// A sentence each.
     warnings: &'a [String],
 }

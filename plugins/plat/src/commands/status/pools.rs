@@ -6,10 +6,10 @@ use etcd_pool::flusher::{Problem, last_problem};
 use ipam_pool::ledger::Backlog;
 use ipam_pool::node::{BootState, NodeState};
 use ipam_pool::ops::Trouble;
-use serde_json::{Value, json};
 
 use crate::cluster;
 use crate::context::{Context, Exit, Failure};
+use crate::documents::status::Etcd;
 use crate::output::{self, Colour, age, escape};
 
 /// What a node that uses cluster-wide pools knows of etcd.
@@ -127,21 +127,21 @@ impl Pools {
     }
 
     /// For programs.
-    pub(super) fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Etcd {
         let waiting = (self.backlog.count > 0).then_some(self.backlog.oldest);
-        json!({
-            "uuid": self.node.uuid,
-            "name": self.node.name,
-            "index": self.node.index,
-            "blocks": self.node.blocks.len(),
-            "reached": self.reached(),
-            "autonomy": self.limit(),
-            "waiting": self.backlog.count,
-            "waiting_since": waiting,
-            "failed": self.problem.as_ref().map(|problem| problem.at),
-            "failure": self.problem.as_ref().map(|problem| problem.text.as_str()),
-            "refused": self.trouble().map(|trouble| trouble.to_string()),
-        })
+        Etcd {
+            uuid: self.node.uuid.clone(),
+            name: self.node.name.clone(),
+            index: self.node.index,
+            blocks: self.node.blocks.len(),
+            reached: self.reached(),
+            autonomy: self.limit(),
+            waiting: self.backlog.count,
+            waiting_since: waiting,
+            failed: self.problem.as_ref().map(|problem| problem.at),
+            failure: self.problem.as_ref().map(|problem| problem.text.clone()),
+            refused: self.trouble().map(|trouble| trouble.to_string()),
+        }
     }
 }
 
@@ -149,6 +149,7 @@ impl Pools {
 mod tests {
     use super::*;
     use ipam_pool::node::{Block, Contact, Evicted};
+    use serde_json::json;
 
     fn pools(ago: Option<u64>, problem: bool, evicted: bool) -> Pools {
         let now = 1_000_000;

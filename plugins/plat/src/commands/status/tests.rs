@@ -135,6 +135,7 @@ fn nothing_at_all_is_fine() {
 fn the_document_has_the_same_numbers() {
     let found = found();
     let document = document::document(&Report::new(&found, 70, 95));
+    let document = serde_json::to_value(document).unwrap();
     assert_eq!(document["status"], "attention");
     let pods = &document["networks"][2];
     assert_eq!(pods["network"], "pods");

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ipam_core::config::json::At;
 use ipam_core::node::NodeIdentity;
-use serde_json::{Value, json};
 use vpp_api::Client;
 use vpp_plugin::node::{self, NodeSpec, Wanted};
 use vpp_plugin::record::Record;
@@ -18,6 +17,7 @@ use vpp_plugin::replay::{self, PerPod, PodState, Report, Stray};
 use super::show::pod;
 use super::{Remembered, remembered, sockets, store};
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::vpp::{Checked, CheckedPod, CheckedVpp, NodeFault, Stray as StrayLine};
 use crate::output::{self, Colour, escape, paint};
 use crate::vpp::running::{connect, failure};
 
@@ -105,7 +105,8 @@ impl Command for Check {
             exit = Exit::Critical;
         }
         if context.json {
-            output::json(out, &json!({"vpps": documents, "unread": unread}))?;
+            output::json(out, &Checked { vpps: documents, unread })?;
+            return Ok(exit);
         } else {
             for sentence in &unread {
                 let word = paint("broken  ", Colour::Red, context.colour);
@@ -321,38 +322,31 @@ impl Found {
         writeln!(out, "{}: {pods}: {judgement}", escape(&shown))
     }
 
-    fn document(&self, path: &Path) -> Value {
-        let pods: Vec<Value> = self.report.pods.iter().map(attachment).collect();
-        let node = |problems: &[NodeProblem], severity: Option<&str>| -> Vec<Value> {
-            let document = |problem: &NodeProblem| {
-                let own = if problem.is_note { "note" } else { "broken" };
-                json!({
-                    "network": problem.network,
-                    "text": problem.text,
-                    "advice": problem.advice,
-                    "severity": severity.unwrap_or(own),
-                })
-            };
-            problems.iter().map(document).collect()
+    fn document(&self, path: &Path) -> CheckedVpp {
+        let node = |problem: &NodeProblem, severity| NodeFault {
+            network: problem.network.clone(),
+            text: problem.text.clone(),
+            advice: problem.advice.to_string(),
+            severity,
         };
-        let mut node_problems = node(&self.node, None);
-        node_problems.extend(node(&self.mended, Some("repaired")));
-        let strays: Vec<Value> = self
-            .report
-            .strays
+        let found = self
+            .node
             .iter()
-            .map(|stray| {
-                json!({"interface": stray.name, "tag": stray.tag.to_string(), "removed": stray.removed})
-            })
-            .collect();
-        json!({
-            "socket": path,
-            "problem": self.problem.as_ref().map(|problem| &problem.message),
-            "node": node_problems,
-            "pods": pods,
-            "strays": strays,
-            "problems": self.report.problems,
-        })
+            .map(|problem| node(problem, if problem.is_note { "note" } else { "broken" }));
+        let mended = self.mended.iter().map(|problem| node(problem, "repaired"));
+        let strays = self.report.strays.iter().map(|stray| StrayLine {
+            interface: stray.name.clone(),
+            tag: stray.tag.to_string(),
+            removed: stray.removed,
+        });
+        CheckedVpp {
+            socket: path.to_string_lossy().into_owned(),
+            problem: self.problem.as_ref().map(|problem| problem.message.clone()),
+            node: found.chain(mended).collect(),
+            pods: self.report.pods.iter().map(attachment).collect(),
+            strays: strays.collect(),
+            problems: self.report.problems.clone(),
+        }
     }
 }
 
@@ -363,7 +357,7 @@ fn title(one: &PerPod) -> String {
     }
 }
 
-fn attachment(one: &PerPod) -> Value {
+fn attachment(one: &PerPod) -> CheckedPod {
     let (state, what): (&str, Vec<String>) = match &one.state {
         PodState::Fine => ("fine", Vec::new()),
         PodState::Differs(what) => ("differs", what.clone()),
@@ -372,16 +366,16 @@ fn attachment(one: &PerPod) -> Value {
         PodState::Failed(why) => ("failed", vec![why.clone()]),
     };
     let record = one.record.as_ref();
-    json!({
-        "namespace": record.and_then(|record| record.pod_namespace.as_ref()),
-        "pod": record.and_then(|record| record.pod_name.as_ref()),
-        "container": record.map(|record| &record.container),
-        "interface": record.map(|record| &record.ifname),
-        "network": record.map(|record| &record.network),
-        "tag": one.tag.to_string(),
-        "vpp_interface": one.interface.as_ref().map(|(_, name)| name),
-        "record": one.path,
-        "state": state,
-        "what": what,
-    })
+    CheckedPod {
+        namespace: record.and_then(|record| record.pod_namespace.clone()),
+        pod: record.and_then(|record| record.pod_name.clone()),
+        container: record.map(|record| record.container.clone()),
+        interface: record.map(|record| record.ifname.clone()),
+        network: record.map(|record| record.network.clone()),
+        tag: one.tag.to_string(),
+        vpp_interface: one.interface.as_ref().map(|(_, name)| name.clone()),
+        record: one.path.to_string_lossy().into_owned(),
+        state,
+        what,
+    }
 }

@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::files;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::vpp::{DefaultRoute, NicLine, Nics as NicsDocument};
 use crate::output::{self, Align, Colour, Columns, escape};
 use crate::vpp::host::product_name;
 use crate::vpp::nic::Nic;
@@ -34,9 +34,8 @@ impl Command for Nics {
             .filter(|nic| self.all || nic.device.is_none_or(|device| !device.is_virtual))
             .collect();
         if context.json {
-            let list: Vec<Value> =
-                shown.iter().map(|nic| document(nic, names.as_deref())).collect();
-            output::json(out, &json!({"nics": list}))?;
+            let nics = shown.iter().map(|nic| document(nic, names.as_deref())).collect();
+            output::json(out, &NicsDocument { nics })?;
             return Ok(Exit::Fine);
         }
         if shown.is_empty() {
@@ -109,27 +108,31 @@ fn speed(mbits: u32) -> String {
 }
 
 /// A device, for programs.
-fn document(nic: &Nic<'_>, names: Option<&str>) -> Value {
+fn document(nic: &Nic<'_>, names: Option<&str>) -> NicLine {
     let device = nic.device;
-    json!({
-        "pci": nic.address().map(|address| address.to_string()),
-        "name": device.map(|device| &device.name),
-        "driver": nic.driver(),
-        "pci_driver": nic.pci.and_then(|pci| pci.driver.as_ref()),
-        "handed_over": nic.is_handed_over(),
-        "virtual": device.is_some_and(|device| device.is_virtual),
-        "up": device.is_some_and(|device| device.up),
-        "state": device.map(|device| &device.state),
-        "mac": device.and_then(|device| device.mac.as_ref()),
-        "speed": device.and_then(|device| device.speed),
-        "mtu": device.and_then(|device| device.mtu),
-        "controller": device.and_then(|device| device.controller.as_ref()),
-        "upper": nic.upper,
-        "default_route": {"ipv4": nic.default_route.v4, "ipv6": nic.default_route.v6, "by": nic.default_by},
-        "iommu_group": nic.pci.and_then(|pci| pci.iommu_group),
-        "id": nic.pci.and_then(|pci| pci.id).map(|id| id.to_string()),
-        "product": product_name(names, nic.pci),
-    })
+    NicLine {
+        pci: nic.address().map(|address| address.to_string()),
+        name: device.map(|device| device.name.clone()),
+        driver: nic.driver().map(str::to_owned),
+        pci_driver: nic.pci.and_then(|pci| pci.driver.clone()),
+        handed_over: nic.is_handed_over(),
+        is_virtual: device.is_some_and(|device| device.is_virtual),
+        up: device.is_some_and(|device| device.up),
+        state: device.map(|device| device.state.clone()),
+        mac: device.and_then(|device| device.mac.clone()),
+        speed: device.and_then(|device| device.speed),
+        mtu: device.and_then(|device| device.mtu),
+        controller: device.and_then(|device| device.controller.clone()),
+        upper: nic.upper.iter().map(|name| (*name).to_owned()).collect(),
+        default_route: DefaultRoute {
+            ipv4: nic.default_route.v4,
+            ipv6: nic.default_route.v6,
+            by: nic.default_by.map(str::to_owned),
+        },
+        iommu_group: nic.pci.and_then(|pci| pci.iommu_group),
+        id: nic.pci.and_then(|pci| pci.id).map(|id| id.to_string()),
+        product: product_name(names, nic.pci),
+    }
 }
 
 #[cfg(test)]

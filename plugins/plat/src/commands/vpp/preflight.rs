@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::{files, socket};
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::vpp::{CheckLine, Preflight as PreflightDocument};
 use crate::output::{self, Colour, escape, paint};
 use crate::vpp::pci::PciAddress;
 use crate::vpp::preflight::{Answer, Asked, Facts, Finding, Verdict, preflight, worst};
@@ -161,19 +161,24 @@ fn count(findings: &[Finding], verdict: Verdict) -> usize {
     findings.iter().filter(|finding| finding.verdict == verdict).count()
 }
 
-fn document(findings: &[Finding]) -> Value {
-    let checks: Vec<Value> = findings
-        .iter()
-        .map(|Finding { check, verdict, found, advice }| {
-            json!({"check": check, "verdict": verdict.as_str(), "found": found, "advice": advice})
-        })
-        .collect();
-    json!({
-        "failures": count(findings, Verdict::Failure),
-        "warnings": count(findings, Verdict::Warning),
-        "skipped": count(findings, Verdict::Skipped),
-        "checks": checks,
-    })
+fn document(findings: &[Finding]) -> PreflightDocument {
+    PreflightDocument {
+        failures: count(findings, Verdict::Failure),
+        warnings: count(findings, Verdict::Warning),
+        skipped: count(findings, Verdict::Skipped),
+        checks: lines(findings),
+    }
+}
+
+/// Findings, for programs.
+pub(super) fn lines(findings: &[Finding]) -> Vec<CheckLine> {
+    let line = |finding: &Finding| CheckLine {
+        check: finding.check,
+        verdict: finding.verdict.as_str(),
+        found: finding.found.clone(),
+        advice: finding.advice.clone(),
+    };
+    findings.iter().map(line).collect()
 }
 
 #[cfg(test)]

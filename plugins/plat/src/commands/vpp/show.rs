@@ -4,11 +4,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Value, json};
 use vpp_plugin::record::Record;
 
 use super::{remembered, sockets};
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::vpp::{
+    Attachment, Interface as InterfaceLine, Route, Shown as ShownDocument, ShownVpp,
+};
 use crate::output::{self, Align, Colour, Columns, escape, paint, short_id};
 use crate::vpp::running::{connect, failure};
 use crate::vpp::snapshot::{Interface, OurRoute, Snapshot};
@@ -71,7 +73,7 @@ impl Command for Show {
             exit = exit.max(Exit::Warning);
         }
         if context.json {
-            output::json(out, &json!({"vpps": documents, "unread": remembered.unread}))?;
+            output::json(out, &ShownDocument { vpps: documents, unread: remembered.unread })?;
             return Ok(exit);
         }
         for sentence in &remembered.unread {
@@ -290,66 +292,58 @@ fn document(
     snapshot: Option<&Snapshot>,
     problem: Option<&Failure>,
     view: &View<'_>,
-) -> Value {
-    let interfaces: Vec<Value> =
-        view.node.iter().map(|(role, one)| interface(one, Some(role))).collect();
-    let orphans: Vec<Value> = view.orphans.iter().map(|one| interface(one, None)).collect();
+) -> ShownVpp {
     let routes = snapshot.map(|snapshot| snapshot.routes.as_slice()).unwrap_or_default();
-    let routes: Vec<Value> = routes
-        .iter()
-        .map(|route| {
-            json!({
-                "destination": route.prefix.to_string(),
-                "table": route.table,
-                "source": route.source,
-                "leads": route.ways,
-            })
-        })
-        .collect();
-    json!({
-        "socket": path,
-        "version": snapshot.map(|snapshot| &snapshot.version),
-        "problem": problem.map(|problem| &problem.message),
-        "interfaces": interfaces,
-        "pods": view.pods.iter().map(attachment).collect::<Vec<Value>>(),
-        "routes": routes,
-        "orphans": orphans,
-    })
+    let routes = routes.iter().map(|route| Route {
+        destination: route.prefix.to_string(),
+        table: route.table,
+        source: route.source.clone(),
+        leads: route.ways.clone(),
+    });
+    ShownVpp {
+        socket: path.to_string_lossy().into_owned(),
+        version: snapshot.map(|snapshot| snapshot.version.clone()),
+        problem: problem.map(|problem| problem.message.clone()),
+        interfaces: view.node.iter().map(|(role, one)| interface(one, Some(role))).collect(),
+        pods: view.pods.iter().map(attachment).collect(),
+        routes: routes.collect(),
+        orphans: view.orphans.iter().map(|one| interface(one, None)).collect(),
+    }
 }
 
-fn interface(one: &Interface, role: Option<&Role>) -> Value {
-    json!({
-        "name": one.name,
-        "index": one.index.0,
-        "role": role.map(Role::as_str).filter(|role| !role.is_empty()),
-        "type": one.device,
-        "tag": one.tag,
-        "up": one.up,
-        "link": one.link,
-        "mtu": one.mtu,
-        "mac": one.mac.map(|mac| mac.to_string()),
-        "addresses": one.addresses.iter().map(ToString::to_string).collect::<Vec<String>>(),
-    })
+fn interface(one: &Interface, role: Option<&Role>) -> InterfaceLine {
+    InterfaceLine {
+        name: one.name.clone(),
+        index: one.index.0,
+        role: role.map(Role::as_str).filter(|role| !role.is_empty()),
+        device: one.device.clone(),
+        tag: one.tag.clone(),
+        up: one.up,
+        link: one.link,
+        mtu: one.mtu,
+        mac: one.mac.map(|mac| mac.to_string()),
+        addresses: one.addresses.iter().map(ToString::to_string).collect(),
+    }
 }
 
-fn attachment(attached: &Attached<'_>) -> Value {
+fn attachment(attached: &Attached<'_>) -> Attachment {
     let record = attached.record;
-    json!({
-        "namespace": record.pod_namespace,
-        "pod": record.pod_name,
-        "container": record.container,
-        "interface": record.ifname,
-        "network": record.network,
-        "kind": record.kind.as_str(),
-        "state": attached.state.as_str(),
-        "vpp_interface": attached.interface.map(|one| &one.name),
-        "tag": record.tag().map(|tag| tag.to_string()),
-        "addresses": addresses(record),
-        "gateways": record.gateways().iter().map(ToString::to_string).collect::<Vec<String>>(),
-        "table": record.table,
-        "mtu": record.mtu,
-        "netns": record.netns.path,
-        "device": record.device,
-        "memif_socket": record.memif_socket,
-    })
+    Attachment {
+        namespace: record.pod_namespace.clone(),
+        pod: record.pod_name.clone(),
+        container: record.container.clone(),
+        interface: record.ifname.clone(),
+        network: record.network.clone(),
+        kind: record.kind.as_str(),
+        state: attached.state.as_str(),
+        vpp_interface: attached.interface.map(|one| one.name.clone()),
+        tag: record.tag().map(|tag| tag.to_string()),
+        addresses: addresses(record),
+        gateways: record.gateways().iter().map(ToString::to_string).collect(),
+        table: record.table,
+        mtu: record.mtu,
+        netns: record.netns.path.to_string_lossy().into_owned(),
+        device: record.device.clone(),
+        memif_socket: record.memif_socket.as_ref().map(|path| path.to_string_lossy().into_owned()),
+    }
 }

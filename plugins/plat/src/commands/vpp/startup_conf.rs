@@ -6,11 +6,12 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
 use super::files;
+use super::preflight::lines;
 use crate::cli::absolute;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::vpp::StartupConf as Document;
 use crate::output::{self, escape};
 use crate::vpp::pci::PciAddress;
 use crate::vpp::preflight::{Answer, Asked, Facts, Finding, Verdict, against};
@@ -106,7 +107,13 @@ impl Command for StartupConf {
             if context.json {
                 output::json(
                     out,
-                    &json!({"text": text, "file": null, "backup": null, "against": list(&findings)}),
+                    &Document {
+                        text,
+                        file: None,
+                        backup: None,
+                        changed: None,
+                        against: lines(&findings),
+                    },
                 )?;
             } else {
                 out.write_all(text.as_bytes())?;
@@ -131,13 +138,13 @@ impl Command for StartupConf {
             Written::Made | Written::Unchanged => None,
         };
         if context.json {
-            let document = json!({
-                "text": text,
-                "file": path.display().to_string(),
-                "backup": backup,
-                "changed": written != Written::Unchanged,
-                "against": list(&findings),
-            });
+            let document = Document {
+                text,
+                file: Some(path.display().to_string()),
+                backup,
+                changed: Some(written != Written::Unchanged),
+                against: lines(&findings),
+            };
             output::json(out, &document)?;
         } else {
             match backup {
@@ -191,18 +198,6 @@ fn warn(findings: &[Finding]) {
             let _ = writeln!(stderr, "      {}", escape(advice));
         }
     }
-}
-
-fn list(findings: &[Finding]) -> Vec<serde_json::Value> {
-    let entry = |finding: &Finding| {
-        json!({
-            "check": finding.check,
-            "verdict": finding.verdict.as_str(),
-            "found": finding.found,
-            "advice": finding.advice,
-        })
-    };
-    findings.iter().map(entry).collect()
 }
 
 const fn exit(findings: &[Finding]) -> Exit {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Value, json};
 use vpp_api::msg::{self, IpNeighborDetails};
 use vpp_api::{Client, Family, FibPath, IfIndex, Prefix};
 use vpp_plugin::config::{Kind, Mode};
@@ -16,6 +15,7 @@ use super::remembered;
 use super::show::pod;
 use crate::cli::duration;
 use crate::context::{Command, Context, Exit, Failure};
+use crate::documents::vpp::{PacketLine, StepLine, Trace as TraceDocument};
 use crate::output::{self, Colour, escape, paint};
 use crate::vpp::running::{connect, failure};
 use crate::vpp::snapshot::{Interface, Snapshot, way};
@@ -356,33 +356,30 @@ fn print(seen: &[Packet], full: bool, colours: bool, out: &mut dyn Write) -> io:
     Ok(())
 }
 
-fn document(record: &Record, attached: &Attached<'_>, way: &Way, seen: &[Packet]) -> Value {
-    let packets: Vec<Value> = seen
-        .iter()
-        .map(|packet| {
-            let nodes: Vec<Value> = packet
-                .steps
-                .iter()
-                .map(|step| json!({"time": step.time, "node": step.node, "says": step.lines}))
-                .collect();
-            json!({
-                "thread": packet.thread,
-                "packet": packet.title(),
-                "nodes": nodes,
-                "end": packet.end().to_string(),
-                "dropped": matches!(packet.end(), End::Dropped { .. }),
-            })
-        })
-        .collect();
-    json!({
-        "namespace": record.pod_namespace,
-        "pod": record.pod_name,
-        "container": record.container,
-        "interface": record.ifname,
-        "network": record.network,
-        "vpp_interface": attached.interface.map(|one| &one.name),
-        "fine": way.fine,
-        "missing": way.missing,
-        "packets": packets,
-    })
+fn document(record: &Record, attached: &Attached<'_>, way: &Way, seen: &[Packet]) -> TraceDocument {
+    let packets = seen.iter().map(|packet| {
+        let nodes = packet.steps.iter().map(|step| StepLine {
+            time: step.time.clone(),
+            node: step.node.clone(),
+            says: step.lines.clone(),
+        });
+        PacketLine {
+            thread: packet.thread.clone(),
+            packet: packet.title(),
+            nodes: nodes.collect(),
+            end: packet.end().to_string(),
+            dropped: matches!(packet.end(), End::Dropped { .. }),
+        }
+    });
+    TraceDocument {
+        namespace: record.pod_namespace.clone(),
+        pod: record.pod_name.clone(),
+        container: record.container.clone(),
+        interface: record.ifname.clone(),
+        network: record.network.clone(),
+        vpp_interface: attached.interface.map(|one| one.name.clone()),
+        fine: way.fine.clone(),
+        missing: way.missing.clone(),
+        packets: packets.collect(),
+    }
 }

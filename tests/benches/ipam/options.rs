@@ -1,0 +1,104 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use bench_report::options::Common;
+
+use crate::subject::FileSystem;
+
+/// The largest number that a `/16` can hold beside what is measured.
+const MOST_HELD: i64 = 65_000;
+
+/// ADD and DEL of the IPAM plugins beside the reference.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "bench-ipam")]
+pub(crate) struct Options {
+    /// Addresses held already
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(..=MOST_HELD),
+        default_value = "0,250,4000,60000",
+        default_value_if("quick", "true", "0,250,4000")
+    )]
+    pub(crate) sizes: Vec<u32>,
+    /// ADDs and DELs for each figure
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u32).range(1..),
+        default_value = "60",
+        default_value_if("quick", "true", "10")
+    )]
+    pub(crate) runs: u32,
+    /// Callers at once
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..=256),
+        default_value = "1,2,4,8,16,32",
+        default_value_if("quick", "true", "1,4,16")
+    )]
+    pub(crate) callers: Vec<u32>,
+    /// Addresses held already when many call
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(..=MOST_HELD / 2),
+        default_value = "250,4000",
+        default_value_if("quick", "true", "250")
+    )]
+    pub(crate) callers_held: Vec<u32>,
+    /// ADDs and DELs of all callers; a quarter of it where more than 250 are held
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u32).range(1..=20_000),
+        default_value = "480",
+        default_value_if("quick", "true", "60")
+    )]
+    pub(crate) calls: u32,
+    /// One file system only
+    #[arg(long, value_enum)]
+    only: Option<FileSystem>,
+    /// The reference, in the place of Debian's host-local
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
+    /// A further plugin of host-local's kind; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Vec<PathBuf>,
+    /// After how many seconds a figure ends early
+    #[arg(long, default_value = "60", default_value_if("quick", "true", "5"))]
+    pub(crate) patience: u64,
+    /// The prefix length of the subnet that is filled up entirely
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u8).range(16..=28),
+        default_value = "16",
+        default_value_if("quick", "true", "22")
+    )]
+    pub(crate) full: u8,
+    /// Addresses held already of each family, where there are two
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u32).range(..=MOST_HELD),
+        default_value = "4000",
+        default_value_if("quick", "true", "250")
+    )]
+    pub(crate) dual: u32,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl Options {
+    /// Where it is measured.
+    pub(crate) fn file_systems(&self) -> impl Iterator<Item = FileSystem> + use<> {
+        let only = self.only;
+        [FileSystem::Disk, FileSystem::Tmpfs]
+            .into_iter()
+            .filter(move |it| only.is_none_or(|only| only == *it))
+    }
+
+    /// Where what is about no file system is measured.
+    pub(crate) fn file_system(&self) -> FileSystem {
+        self.only.unwrap_or(FileSystem::Tmpfs)
+    }
+}
