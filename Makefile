@@ -135,7 +135,7 @@ test-long: test deny release ## The same, then what takes minutes
 	echo 'Testing what takes minutes'
 	$(call run-tests,-- --ignored)
 
-bench: build ## Measures everything beside the reference and writes docs/benchmarks.md (as root; BENCH_QUICK=1: two minutes)
+bench: build ## Measures everything beside the reference and writes docs/benchmarks.md (as root; BENCH_QUICK=1: a few minutes)
 	@tests/scripts/deps.sh $(BENCH_PACKAGES)
 	rm -rf $(BENCH_DIR)
 	for name in $(BENCHES); do

@@ -19,7 +19,7 @@ pub(crate) struct Options {
         value_delimiter = ',',
         value_parser = clap::value_parser!(u32).range(..=MOST_HELD),
         default_value = "0,250,4000,60000",
-        default_value_if("quick", "true", "0,250,4000")
+        default_value_if("quick", "true", "0,250,4000,60000")
     )]
     pub(crate) sizes: Vec<u32>,
     /// ADDs and DELs for each figure

@@ -82,7 +82,7 @@ pub(super) fn method(runs: &[Run]) -> String {
      - Programs that do nothing but the requests that cannot be done without (one transaction of etcd, the same messages to VPP, the \
      same routes to the kernel) are linked as the plugins are, and are processes of their own, too.\n\
      - Memory is `VmHWM`, the most that was resident, read while the process is held where it exits.\n\
-     - `make bench` measures all of it and writes this page; `BENCH_QUICK=1` takes two minutes and is for looking at the page. \
+     - `make bench` measures all of it and writes this page; `BENCH_QUICK=1` takes a few minutes and is for looking at the page. \
      `make bench-ipam`, `bench-pool`, `bench-vpp`, `bench-agent` measure one part and print it; `BENCH_OPTIONS='--help'` \
      says what can be asked for: other numbers, another reference (`--reference FILE`), further plugins (`--with FILE`). \
      `make bench-scale` simulates [5,000 nodes](scale.md).\n\
