@@ -200,23 +200,38 @@ fn error_of_connection(error: &etcd_client::Error) -> bool {
     }
 }
 
+/// How often it is asked at most why a connection was closed: on a busy machine most answers are lost.
+const LOOKS: usize = 64;
+
 /// A member of TLS 1.3 that refuses a client says so after the client has begun to write, and what it says
 /// may be lost with the connection. Then a question that changes nothing is asked until it is understood:
 /// what refuses this certificate now has not taken it a moment ago.
 async fn refusal(target: &Target) -> Option<Fault> {
     let look = async {
-        for _ in 0..8 {
-            let Ok(wire) = connected(target, None).await else { return None };
-            let Ok(client) = client(&wire, false).await else { return None };
-            let Err(error) = client.maintenance_client().status().await else { return None };
-            let fault = Fault::of(&error, Phase::Asked);
+        for _ in 0..LOOKS {
+            // A slow client hears of it while it still connects.
+            let fault = match asked_nothing(target).await {
+                Ok(()) => return None,
+                Err(fault) => fault,
+            };
             if fault.kind == Kind::Denied && !fault.final_word {
                 return Some(fault);
+            }
+            if !fault.closed {
+                return None;
             }
         }
         None
     };
     timeout(HANDSHAKE, look).await.ok().flatten()
+}
+
+/// A connection of its own, and a question that changes nothing.
+async fn asked_nothing(target: &Target) -> Result<(), Fault> {
+    let wire = connected(target, None).await?;
+    let client = client(&wire, false).await?;
+    let status = client.maintenance_client().status().await;
+    status.map(drop).map_err(|error| Fault::of(&error, Phase::Asked))
 }
 
 /// A connection that failed for no clear reason may be one of the wrong kind: whether the other side speaks
