@@ -14,7 +14,7 @@ BINDIR ?= /opt/cni/bin
 # Where packages are put.
 DIST ?= target/dist
 PACKAGING := plugins/plat-cni/packaging
-# For all fuzz targets together: five minutes for each.
+# For all fuzz targets together: five minutes for each, as many at a time as there are processors.
 FUZZ_SECONDS ?= 2400
 # The tests try the same inputs in each run of the same code: a number of them, from one seed, nothing
 # kept from earlier runs. New ones are looked for by `make fuzz` and `make test-long`. Trying a
@@ -100,7 +100,7 @@ build: ## Builds static release binaries into target/release
 
 # All programs in one file. Its dependencies are theirs, so that nothing is compiled again but the last step.
 multi: build ## Builds plat-cni, all programs in one file, for images
-	@$(STATIC) $(CARGO) build --release --target $(HOST) --package=plat-multi
+	@$(STATIC) $(CARGO) build --release --target $(HOST) --package=plat-cni
 	$(call put,$(BUILD_DIR)/$(HOST)/release/plat-cni,target/release/plat-cni)
 
 deps: ## Installs what the tests need (Debian, as root; else says what is missing)
@@ -209,32 +209,11 @@ fuzz: ## Fuzzes each target for its share of FUZZ_SECONDS (nightly Rust and carg
 	fi
 	mapfile -t targets < <($(CARGO) +nightly fuzz list)
 	echo "Fuzzing $${targets[*]}"
-	for target in "$${targets[@]}"; do
-		# What is found on the way goes to a folder that is not kept; see fuzz/README.md.
-		found="$(FUZZ_CORPUS)/$$target"
-		# Limits of one target alone have its name before them, and come last.
-		limits=()
-		for limit in $(or $(FUZZ_LIMITS),-max_total_time=$$(($(FUZZ_SECONDS) / $${#targets[@]}))); do
-			case $$limit in
-			"$$target":*) limits+=("$${limit#*:}") ;;
-			*:*) ;;
-			*) limits+=("$$limit") ;;
-			esac
-		done
-		mkdir -p "$$found"
-		log="fuzz/target/$$target.log"
-		$(CARGO) +nightly fuzz run --sanitizer none "$$target" "$$found" "fuzz/corpus/$$target" -- \
-			-dict="fuzz/dict/$$target.dict" "$${limits[@]}" \
-			-timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 >"$$log" 2>&1 \
-			|| {
-				tail -n 60 "$$log"
-				# Last, and whole, because whoever reads it may have these lines only.
-				grep -a -A 1 -e ' panicked at ' -e '^Base64: ' "$$log" || true
-				echo "$$target: an input broke something, see above and fuzz/artifacts"
-				exit 1
-			}
-		printf '  %-12s %s inputs\n' "$$target" "$$(sed -n 's/^stat::number_of_executed_units: *//p' "$$log")"
-	done
+	mkdir -p fuzz/target
+	$(CARGO) +nightly fuzz build --sanitizer none >fuzz/target/build.log 2>&1 || { cat fuzz/target/build.log; exit 1; }
+	limits=($(or $(FUZZ_LIMITS),-max_total_time=$$(($(FUZZ_SECONDS) / $${#targets[@]}))))
+	printf '%s\n' "$${targets[@]}" | CARGO='$(CARGO)' FUZZ_CORPUS='$(FUZZ_CORPUS)' \
+		xargs --max-procs="$$(nproc)" -I TARGET tests/scripts/fuzz.sh TARGET "$${limits[@]}"
 
 # In `make test` a test keeps the same rules by itself: the tool takes longer to compile than all of Plat.
 deny: ## Holds licences, sources and duplicates of the dependencies against deny.toml, with cargo-deny

@@ -337,11 +337,13 @@ impl Pool {
         let mut single = |addr: Addr| withheld.extend(Exclude::parse(&addr.to_string()));
         for part in [self.v4, self.v6].into_iter().flatten() {
             let (family, network) = (part.cidr.addr().family(), part.cidr.network());
-            if part.cidr.prefix() <= family.bits() - 2 {
+            let has_ends = part.cidr.prefix() <= family.bits() - 2;
+            // The unspecified address is nobody's, in a pool without a network address of its own, too.
+            if has_ends || network.first() == family.whole().first() {
                 single(network.first());
-                if family == Family::V4 {
-                    single(network.last());
-                }
+            }
+            if has_ends && family == Family::V4 {
+                single(network.last());
             }
             if self.gateway == Gateway::First
                 && let Some(first) = network.first().next()

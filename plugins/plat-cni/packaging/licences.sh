@@ -14,7 +14,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # What runs while compiling only is in no binary: no build dependencies, no procedural macros.
-"$cargo" tree --quiet --locked --offline --package plat-multi --target "$host" \
+"$cargo" tree --quiet --locked --offline --package plat-cni --target "$host" \
     --edges normal,no-proc-macro --prefix none --format '{p}' \
     | sed 's/ (.*//; s/ v/ /' | sort -u >"$work/linked"
 "$cargo" metadata --quiet --locked --offline --format-version 1 --filter-platform "$host" \

@@ -64,14 +64,18 @@ pub(crate) fn all(context: &Context) -> (Vec<Configured>, Vec<String>) {
 
 /// The first configuration of a network for an IPAM plugin of this type, in the context's directory.
 pub(crate) fn member(context: &Context, network: &str, plugin: &str) -> Option<Member> {
-    let paths = files(&context.survey.at(&context.conf_dir)).ok()?;
+    let is_it = |member: &Member| member.network() == network && member.ipam() == Some(plugin);
+    members(context).into_iter().find(is_it)
+}
+
+/// Every plugin of the configurations in the context's directory that can be read.
+pub(crate) fn members(context: &Context) -> Vec<Member> {
+    let paths = files(&context.survey.at(&context.conf_dir)).unwrap_or_default();
     let documents = paths
         .into_iter()
         .filter_map(|path| read_file(&path).ok())
         .flat_map(|text| netconf::read(&text).into_iter().flatten());
-    documents
-        .flat_map(|document| document.members())
-        .find(|member| member.network() == network && member.ipam() == Some(plugin))
+    documents.flat_map(|document| document.members()).collect()
 }
 
 /// The configuration files of a directory, by name. A directory that is not there has none.

@@ -155,6 +155,9 @@ fn advice(error: &vpp_api::Error) -> &'static str {
             }
             _ => "VPP's log may say more",
         },
+        E::Refused { message: "sw_interface_set_rx_mode", .. } => {
+            "this VPP has no such mode for interfaces of this kind: another \"rxMode\", or none"
+        }
         E::Refused { .. } => "VPP's log may say more",
         _ => "",
     }

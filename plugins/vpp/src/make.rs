@@ -211,6 +211,10 @@ impl<'a> Making<'a> {
         let tag = self.ends.tag;
         let found = differences(self.record, tag, Some(around.gateway), interface, &seen);
         let mut steps = repair(self.record, tag, around, &found, &seen);
+        if found.is_empty() {
+            // VPP's dump of interfaces does not tell it, and one that has it already takes no harm.
+            steps.extend(self.record.rx_mode.map(Step::RxMode));
+        }
         if let Some(earlier) = self.ends.earlier {
             // What the attachment had, and has not any more: of another table, say.
             let old = no_routes(earlier, around.source);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vpp_api::Mac;
 
-use crate::config::{Kind, MemifConfig, TapConfig};
+use crate::config::{Kind, MemifConfig, RxMode, TapConfig};
 use crate::tag::Tag;
 
 pub use store::{Listed, Lock, RecordError, Records};
@@ -107,6 +107,9 @@ pub struct Record {
     /// The socket of a memif.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memif_socket: Option<PathBuf>,
+    /// How VPP looks for what the pod sends; none: VPP's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_mode: Option<RxMode>,
     /// Options of taps.
     pub tap: TapConfig,
     /// Options of memifs.
@@ -267,6 +270,7 @@ impl Beginning<'_> {
             kind: self.kind,
             device: String::new(),
             memif_socket: None,
+            rx_mode: None,
             tap: TapConfig::default(),
             memif: MemifConfig::default(),
             table: 0,

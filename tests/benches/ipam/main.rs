@@ -7,8 +7,8 @@ the other state of a boot is always on tmpfs. Every call is a process of its own
 turns, call by call, each in places of its own, so that whatever else the machine does hurts
 all alike; read the ratios, not the times. The reference is Debian's `host-local`
 (containernetworking-plugins) where it is installed, or the plugin of `--reference`. A figure ends
-early when its calls have taken a minute in all (`--patience`), and says how many there were. A call that does not
-succeed ends the whole run.
+early when its turns have taken half a minute (`--patience`), and says how many calls there were; where one plugin is so slow
+that this would be few, the others are called several times each turn. A call that does not succeed ends the whole run.
 */
 
 mod callers;

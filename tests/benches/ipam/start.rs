@@ -59,7 +59,8 @@ pub(crate) fn sizes(subjects: &[Subject], report: &mut Report) -> Outcome<()> {
         let metadata = fs::metadata(&one.binary);
         let size = metadata.map_err(|e| format!("{}: {e}", one.binary.display()))?.len();
         figures.push(
-            Figure::new("size", "binary", size as f64 / 1e6, "MB").how(format!("{size} bytes")),
+            Figure::new("size", "size of the binary", size as f64 / 1e6, "MB")
+                .how(format!("{size} bytes")),
         );
     }
     add_all(report, &all, figures);

@@ -1,9 +1,8 @@
 //! What is measured.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bench_report::{Figure, Goal, Outcome, Report, Summary, ms, summary};
+use bench_report::{Figure, Goal, Outcome, Report, Summary, all_at_once, ms, summary};
 use serde_json::json;
 use support::etcd::Etcd;
 use support::{Owned, Stopped, time_of_children};
@@ -60,11 +59,14 @@ pub(crate) fn beside_own_store(options: &Options, etcd: &Etcd, report: &mut Repo
     }
     for (of, place) in [(OWN, &own), (LOCAL, &pool)] {
         let spent = processor_time(place, options.runs)?;
-        let how = "of the call itself";
+        let how = PROCESSOR;
         report.add(Figure::new("processor", "CPU of an ADD", spent, "ms").of(of).how(how));
     }
     Ok(())
 }
+
+/// How a processor time came about.
+const PROCESSOR: &str = "mean of the calls themselves, without what they leave behind";
 
 /// The mean processor time of an ADD, in milliseconds. What it leaves behind is not in it.
 fn processor_time(place: &Place, runs: u32) -> Outcome<f64> {
@@ -112,7 +114,7 @@ pub(crate) fn beside_bare_transaction(
         medians.push(add);
     }
     if let [first, last] = &medians[..] {
-        let figure = Figure::time("flat", "ADD, much held / nothing", last)
+        let figure = Figure::time("flat", "ADD beside one with none held", last)
             .of(SYNC)
             .at("held by others", options.held);
         report
@@ -120,7 +122,7 @@ pub(crate) fn beside_bare_transaction(
     }
     let spent = processor_time(&place, options.runs)?;
     let goal = Goal::at_most(2.0);
-    let how = "of the call itself";
+    let how = PROCESSOR;
     report.add(Figure::new("processor", "CPU of an ADD", spent, "ms").of(SYNC).goal(goal).how(how));
     Ok(())
 }
@@ -145,7 +147,6 @@ pub(crate) fn memory(etcd: &Etcd, report: &mut Report) -> Outcome<()> {
 
 /// Many callers of one node at once.
 pub(crate) fn many_callers(options: &Options, etcd: &Etcd, report: &mut Report) -> Outcome<()> {
-    let calls = options.calls;
     for (mode, of, index, goal) in
         [("sync", SYNC, 4, Some(Goal::at_least(500.0))), ("local", LOCAL, 5, None)]
     {
@@ -153,45 +154,15 @@ pub(crate) fn many_callers(options: &Options, etcd: &Etcd, report: &mut Report) 
         place.time("ADD", &id("warm", 0))?;
         for callers in options.callers.iter().copied() {
             for command in ["ADD", "DEL"] {
-                let (rate, waited) = all_at_once(&place, command, callers, calls)?;
-                let how = format!(
-                    "{calls} calls, each median {:.2} ms, p95 {:.2}",
-                    ms(waited.median),
-                    ms(waited.p95)
-                );
+                let call = place.call(command);
+                let one = |n| succeeded(&call, command, &id("many", n));
+                let rate = all_at_once(callers, options.calls, one)?;
                 let goal = goal.filter(|_| command == "ADD" && callers == 16);
-                let figure =
-                    Figure::new("callers", command, rate, "/s").of(of).at("callers", callers);
-                report.add(figure.goal(goal).how(how));
+                report.add(rate.figure(command).of(of).at("callers", callers).goal(goal));
             }
         }
     }
     Ok(())
-}
-
-/// `calls` calls by so many callers: calls per second, and what each caller waited.
-fn all_at_once(place: &Place, command: &str, callers: u32, calls: u32) -> Outcome<(f64, Summary)> {
-    let next = AtomicU32::new(0);
-    let call = place.call(command);
-    let caller = || -> Outcome<Vec<Duration>> {
-        let mut took = Vec::new();
-        loop {
-            let n = next.fetch_add(1, Ordering::Relaxed);
-            if n >= calls {
-                return Ok(took);
-            }
-            took.push(succeeded(&call, command, &id("many", n))?);
-        }
-    };
-    let start = Instant::now();
-    let took: Outcome<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..callers).map(|_| scope.spawn(caller)).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().map_err(|_| "a caller has panicked".to_owned())?
-        };
-        threads.into_iter().map(join).collect()
-    });
-    Ok((f64::from(calls) / start.elapsed().as_secs_f64(), summary(took?.concat())?))
 }
 
 /// What a local ADD costs etcd once a node has its block: many in a row, and one now and then.
@@ -209,7 +180,7 @@ pub(crate) fn requests(options: &Options, etcd: &Etcd, report: &mut Report) -> O
     let all = handled(etcd)? - before;
     let goal = Goal::at_most(0.05);
     let how =
-        format!("{all} requests for {adds} ADDs one after the other, all of them told to etcd");
+        format!("requests: {all}, for {adds} ADDs one after the other, all of them told to etcd");
     let each = all / f64::from(adds);
     // What is written behind in one go is shared by the ADDs of that moment: few of them share little.
     let goal = (adds >= 100).then_some(goal);
@@ -226,7 +197,7 @@ pub(crate) fn requests(options: &Options, etcd: &Etcd, report: &mut Report) -> O
         place.wait_for_flushers()?;
     }
     let all = handled(etcd)? - before;
-    let how = format!("{all} requests for {few} calls, each after the last one was told");
+    let how = format!("requests: {all}, for {few} calls, each after the last one was told");
     let each = all / f64::from(few);
     report.add(
         Figure::new("requests", "requests to etcd for a lone call", each, "").of(LOCAL).how(how),
@@ -265,9 +236,11 @@ pub(crate) fn killed_callers(options: &Options, etcd: Etcd, report: &mut Report)
     let most = |times: &[Duration]| times.iter().max().copied().unwrap_or_default();
     let (worst_calm, worst) = (most(&calm), most(&after));
     let (calm, after) = (summary(calm)?, summary(after)?);
-    let how = format!("longest {:.1} ms; else longest {:.1}", ms(worst), ms(worst_calm));
+    let how = format!("longest {:.1} ms, where none was killed {:.1}", ms(worst), ms(worst_calm));
     let figure = Figure::time("unhindered", "ADD after a killed one", &after).of(SYNC).how(how);
-    report.add(figure.against("else", ms(calm.median)).goal(Goal::ratio_at_most(1.2)));
+    report.add(
+        figure.against("where none was killed", ms(calm.median)).goal(Goal::ratio_at_most(1.2)),
+    );
     // Now one that is in the middle for as long as it can be, on a node that uses both pools.
     drop(sync);
     let local = Place::pool(&etcd, 8, "local", false);
@@ -282,7 +255,7 @@ pub(crate) fn killed_callers(options: &Options, etcd: Etcd, report: &mut Report)
     drop(waiting);
     drop(stopped);
     let figure = Figure::time("unhindered", "ADD while another pool's waits", &beside).of(LOCAL);
-    report.add(figure.against("else", ms(calm.median)).goal(Goal::ratio_at_most(1.2)));
+    report.add(figure.against("while none waits", ms(calm.median)).goal(Goal::ratio_at_most(1.2)));
     Ok(())
 }
 

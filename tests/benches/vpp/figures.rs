@@ -14,7 +14,7 @@ use vpp_plugin::node::{NodeSetup, NodeSpec, Place, Wanted, differences, ensure};
 
 use crate::Options;
 use crate::bare::Bare;
-use crate::relay::Relay;
+use crate::relay::{Relay, Waits};
 
 /// Times that are not counted: the first ones find nothing in caches.
 const WARM: u32 = 3;
@@ -101,15 +101,17 @@ pub(crate) fn beside_bare_calls(
     let figure = Figure::time("attach", "ADD by veth", &add).of("vpp");
     report.add(figure.against("the bare requests", ms(bare.median)).goal(goal));
     report.add(Figure::time("attach", "DEL", &del).of("vpp"));
-    report.add(Figure::time("part", "the veth pair", &pair));
-    report.add(Figure::time("part", "VPP's interface", &interface));
+    report.add(Figure::time("part", "the veth pair", &pair).of("the bare requests"));
+    report.add(Figure::time("part", "VPP's interface", &interface).of("the bare requests"));
     let beyond = ms(add.median) - ms(bare.median);
     let how = "difference of the medians";
-    report.add(Figure::new("part", "ADD beyond the bare requests", beyond, "ms").how(how));
+    let figure = Figure::new("part", "ADD beyond the bare requests", beyond, "ms").of("vpp");
+    report.add(figure.how(how));
     let own = ms(add.median) - ms(pair.median) - ms(interface.median);
     let goal = self::goal(node, Goal::at_most(8.0));
-    let figure = Figure::new("part", "ADD without making interfaces", own, "ms");
-    report.add(figure.goal(goal).how("with host-local's process"));
+    let figure = Figure::new("part", "ADD without making interfaces", own, "ms").of("vpp");
+    let how = "without the veth pair and VPP's interface, with host-local's process";
+    report.add(figure.goal(goal).how(how));
     // What goes on in host-local's process.
     let ipam = TimedCall::new(
         &binary("host-local"),
@@ -132,7 +134,7 @@ pub(crate) fn beside_bare_calls(
         time(&undo, &id)?;
     }
     let alone = summary(alone)?;
-    report.add(Figure::time("part", "host-local's ADD in it", &alone));
+    report.add(Figure::time("part", "ADD by itself", &alone).of("host-local"));
     Ok(())
 }
 
@@ -142,7 +144,7 @@ fn gateway(client: &mut Client) -> Outcome<IfIndex> {
     gateway.map(|it| it.sw_if_index).ok_or_else(|| "no gateway loopback".to_owned())
 }
 
-/// How often ADD waits for VPP, when the node's part is done.
+/// How often ADD waits for VPP when the node's part is done, besides connecting, making the interface, and leaving.
 pub(crate) fn round_trips(node: &VppNode, report: &mut Report) -> Outcome<()> {
     let pod = node.pod();
     let relay_at = node.scratch().path().join("relay.sock");
@@ -158,18 +160,18 @@ pub(crate) fn round_trips(node: &VppNode, report: &mut Report) -> Outcome<()> {
     time(&del, "before")?;
     config["socket"] = relay_at.to_string_lossy().into();
     let relayed = written(node, "relayed.json", &config);
-    for (command, goal) in [("ADD", Some(Goal::at_most(3.0))), ("DEL", None)] {
+    let asked = [("ADD", ", making the interface", Some(Goal::at_most(3.0))), ("DEL", "", None)];
+    for (command, making, goal) in asked {
         let relay = Relay::start(&relay_at, node.socket())?;
         let all = call(node, command, &relayed, &pod);
         time(&all, "counted")?;
-        let trips = relay.round_trips()?;
+        let trips = relay.trips()?;
         fs::remove_file(&relay_at).map_err(text)?;
-        // The handshake is one, and for ADD the interface.
-        let besides = if command == "ADD" { 2 } else { 1 };
-        let how = format!("{trips} in all, with the handshake");
+        let waits = Waits::of(&trips);
+        let how = format!("{} in all, with connecting{making} and leaving", waits.all);
         let what = format!("round trips of {command}");
-        let trips = trips.saturating_sub(besides) as f64;
-        report.add(Figure::new("trips", &what, trips, "").of("vpp").goal(goal).how(how));
+        let figure = Figure::new("trips", &what, waits.besides as f64, "");
+        report.add(figure.of("vpp").goal(goal).how(how));
     }
     forget_uplink(node)
 }

@@ -77,8 +77,6 @@ fn packages_use_what_is_written() {
     for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
         let [packages, uses] = cells[..] else { panic!("{row}") };
-        // What stands in parentheses says where.
-        let packages = packages.split(" (").next().unwrap_or_default();
         for package in quoted(packages) {
             let mut uses = quoted(uses);
             if row.contains("every program") {

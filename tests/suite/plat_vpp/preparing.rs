@@ -84,6 +84,37 @@ fn what_vpp_lacks_is_told() {
     assert!(found.contains("ip_route_add_del_v2 has another layout"), "{found}");
 }
 
+/// Releases that many pods by veth stop, where the node's configurations attach pods so.
+#[test]
+fn pods_by_veth_are_warned_of() {
+    let system = System::two_cards();
+    let of = |release: &str, verdict: &str, part: &str| {
+        let _vpp = system.vpp(Setup::release(release));
+        let document = system.plat(&["preflight", "--json"]).document();
+        let finding = check(&document, "veth-burst");
+        assert_eq!(finding["verdict"], verdict, "{release}: {finding}");
+        assert!(finding["found"].as_str().expect("a text").contains(part), "{finding}");
+    };
+    of("26.06", "ok", "attaches no pod by veth");
+    let vpp = r#"{"type": "vpp", "kind": "veth", "ipam": {"type": "host-local"}}"#;
+    system.write(
+        "etc/cni/net.d/10-pods.conflist",
+        &format!(r#"{{"cniVersion": "1.0.0", "name": "pods", "plugins": [{vpp}]}}"#),
+    );
+    of("26.06", "warn", "network pods attaches by veth");
+    of("24.06", "ok", "any number of pods");
+    // A chain has it as its main plugin.
+    system.write(
+        "etc/cni/net.d/20-more.conf",
+        &format!(r#"{{"cniVersion": "1.0.0", "name": "more", "type": "chain", "main": {vpp}}}"#),
+    );
+    of("26.06", "warn", "networks pods, more attach by veth");
+    let _vpp = system.vpp(Setup::release("26.06"));
+    let answer = system.plat(&["preflight"]);
+    assert_eq!(answer.exit, Some(1), "{}", answer.stderr);
+    assert!(answer.stdout.contains("WARN  veth-burst"), "{}", answer.stdout);
+}
+
 #[test]
 fn a_vpp_that_does_not_answer_is_told_apart_from_none() {
     let system = System::two_cards();

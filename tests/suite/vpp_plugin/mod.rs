@@ -11,6 +11,7 @@ mod kinds;
 mod leave;
 mod replay;
 mod rollback;
+mod rx_mode;
 mod status;
 
 use serde_json::Value;

@@ -149,6 +149,7 @@ fn set_mac(state: &mut State, m: &Values) -> Result<(), i32> {
 
 fn set_rx_mode(state: &mut State, m: &Values) -> Result<(), i32> {
     const INTERRUPT: u32 = 2;
+    const ADAPTIVE: u32 = 3;
     let hardware = state.setup.hardware.clone();
     let interface = of(state, m)?;
     match interface.kind {
@@ -156,6 +157,9 @@ fn set_rx_mode(state: &mut State, m: &Values) -> Result<(), i32> {
         Kind::Hardware(place) if m.number("mode") >= INTERRUPT && !hardware[place].interrupts => {
             return Err(errno::UNIMPLEMENTED);
         }
+        Kind::AfPacket { .. } if m.number("mode") == ADAPTIVE => return Err(errno::UNIMPLEMENTED),
+        // It has a queue while somebody is connected only.
+        Kind::Memif { .. } => {}
         _ => interface.rx_mode = m.number("mode"),
     }
     Ok(())

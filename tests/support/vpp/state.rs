@@ -100,7 +100,7 @@ pub struct Interface {
     pub ip6: bool,
     /// Whether it sends no router advertisements.
     pub ra_silent: bool,
-    /// How it receives.
+    /// How it receives: 1 polling, 2 interrupt, 3 adaptive.
     pub rx_mode: u32,
     /// Features that were turned on.
     pub features: BTreeSet<String>,
@@ -277,6 +277,7 @@ impl State {
 impl Interface {
     /// A new one: down, in table 0.
     pub(super) fn new(kind: Kind, name: &str, mac: [u8; 6]) -> Self {
+        let rx_mode = if matches!(kind, Kind::AfPacket { .. }) { 2 } else { 1 };
         Self {
             kind,
             name: name.to_owned(),
@@ -291,7 +292,7 @@ impl Interface {
             unnumbered: None,
             ip6: false,
             ra_silent: false,
-            rx_mode: 1,
+            rx_mode,
             features: BTreeSet::new(),
         }
     }

@@ -207,6 +207,7 @@ impl World {
         let ledger = &node.ledger;
         let settled = node.on
             && !self.stones.contains_key(&ledger.node().uuid)
+            && !self.overdue.contains(&ledger.node().uuid)
             && node.processes.is_empty()
             && ledger.outbox().next().is_none()
             && ledger.boot().is_some_and(|boot| {

@@ -6,7 +6,7 @@ use ipam_pool::ops::Trouble;
 use ipam_pool::txn::{Op, Reply};
 
 use crate::job::{Job, Outcome, Running, Wish};
-use crate::world::{Checked, Fate, Node, Packet, Pod, Process, Rule, Violation, World};
+use crate::world::{Checked, Fate, LATE, Node, Packet, Pod, Process, Rule, Violation, World};
 
 /// After how many steps a process is taken to run for ever.
 const STEPS: u32 = 400;
@@ -222,6 +222,9 @@ impl World {
         if self.etcd.revision() > before {
             if packet.sent < self.time {
                 self.count("late");
+            }
+            if packet.sent + LATE <= self.time {
+                self.overdue.insert(packet.uuid.clone());
             }
             for op in &packet.txn.then {
                 if reply.succeeded

@@ -1,6 +1,6 @@
 //! Nodes, their processes, etcd, and what lies between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ipam_core::addr::Addr;
@@ -179,6 +179,9 @@ pub(crate) struct World {
     pub(crate) stones: BTreeMap<String, (u64, usize)>,
     /// Whether requests may arrive at any time, and not only within [`LATE`].
     pub(crate) ever: bool,
+    /// The nodes of which a request was carried out after [`LATE`]: what it wrote nobody expects any more, and stays
+    /// until the address is wanted again.
+    pub(crate) overdue: BTreeSet<String>,
     /// Whether nodes give out addresses without contact after a boot: a negative control.
     pub(crate) careless: bool,
     /// The only rule that is checked, if any.
@@ -223,6 +226,7 @@ impl World {
             freed: BTreeMap::new(),
             stones: BTreeMap::new(),
             ever: false,
+            overdue: BTreeSet::new(),
             careless: false,
             only: None,
             log: Vec::new(),
@@ -246,6 +250,7 @@ impl World {
         Self {
             keys: self.keys.clone(),
             etcd: self.etcd.clone(),
+            overdue: self.overdue.clone(),
             nodes: self
                 .nodes
                 .iter()

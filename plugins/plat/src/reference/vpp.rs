@@ -226,6 +226,12 @@ pub(super) const VPP: Section = Section {
             default: "`auto`",
             what: "how pods are attached",
         },
+        Key {
+            name: "rxMode",
+            kind: Kind::Words(&["polling", "interrupt", "adaptive"]),
+            default: "VPP's own: veth by interrupt, tap by polling",
+            what: "how VPP looks for what pods send; `adaptive` with kind `tap` only, none with `memif`",
+        },
         Key { name: "socket", kind: PATH, default: SOCKET, what: "VPP's API socket" },
         Key {
             name: "mtu",

@@ -45,6 +45,7 @@ pub(crate) fn finish(record: &Record, tag: Tag, around: Around) -> Vec<Step> {
     if has_ipv6(record) {
         steps.extend([Step::Ip6, Step::SilenceRa]);
     }
+    steps.extend(record.rx_mode.map(Step::RxMode));
     steps.push(Step::Up);
     steps.extend(reach(record, around.source));
     steps

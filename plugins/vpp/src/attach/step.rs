@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use vpp_api::msg::{self, Neighbor};
-use vpp_api::types::{InterfaceFlags, NeighborFlags, RouteV2};
+use vpp_api::types::{self, InterfaceFlags, NeighborFlags, RouteV2};
 use vpp_api::wire::Text;
 use vpp_api::{Answers, Client, Error, Family, FibPath, IfIndex, Mac, Prefix, Retval};
 
+use crate::config::RxMode;
 use crate::tag::Tag;
 
 /// A change to an interface of VPP, or to what belongs to it.
@@ -21,6 +22,8 @@ pub(crate) enum Step {
     Table(Family, u32),
     /// Sets the largest packet, in bytes.
     Mtu(u32),
+    /// Says how it receives.
+    RxMode(RxMode),
     /// Lets it borrow the addresses of another.
     Borrow(IfIndex),
     /// Ends that.
@@ -67,6 +70,7 @@ impl fmt::Display for Step {
             Self::Table(Family::V4, table) => write!(f, "choose IPv4 table {table}"),
             Self::Table(Family::V6, table) => write!(f, "choose IPv6 table {table}"),
             Self::Mtu(mtu) => write!(f, "set MTU {mtu}"),
+            Self::RxMode(mode) => write!(f, "set rx-mode {}", mode.as_str()),
             Self::Borrow(owner) => write!(f, "borrow the gateway's addresses (interface {owner})"),
             Self::BorrowNoMore(owner) => write!(f, "stop borrowing addresses (interface {owner})"),
             Self::Ip6 => f.write_str("turn IPv6 on"),
@@ -137,6 +141,17 @@ impl Step {
             }
             Self::Mtu(mtu) => {
                 taking(batch, &msg::SwInterfaceSetMtu { sw_if_index, mtu: [mtu, 0, 0, 0] })
+            }
+            Self::RxMode(mode) => {
+                let mode = match mode {
+                    RxMode::Polling => types::RxMode::POLLING,
+                    RxMode::Interrupt => types::RxMode::INTERRUPT,
+                    RxMode::Adaptive => types::RxMode::ADAPTIVE,
+                };
+                let (queue_id_valid, queue_id) = (false, 0);
+                let request =
+                    msg::SwInterfaceSetRxMode { sw_if_index, queue_id_valid, queue_id, mode };
+                taking(batch, &request)
             }
             Self::Borrow(owner) | Self::BorrowNoMore(owner) => taking(
                 batch,

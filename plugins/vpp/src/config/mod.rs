@@ -7,6 +7,7 @@ error that names it. Keys match without regard to case, as the reference plugins
 
 mod args;
 mod memif;
+mod rx_mode;
 mod tap;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use vpp_api::Mac;
 
 pub use memif::{MemifConfig, Mode, Role};
+pub use rx_mode::RxMode;
 pub use tap::TapConfig;
 
 /// Where VPP listens unless `socket` says otherwise.
@@ -74,6 +76,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// How pods are attached.
     pub kind: KindSpec,
+    /// How VPP looks for what pods send; `None`: VPP's own choice.
+    pub rx_mode: Option<RxMode>,
     /// The MTU in bytes; `None`: that of the uplink.
     pub mtu: Option<u32>,
     /// VPP's table (VRF) of both families.
@@ -108,9 +112,11 @@ impl Config {
         let tap = root.get("tap")?.map(|at| TapConfig::parse(&at)).transpose()?;
         let memif = root.get("memif")?.map(|at| MemifConfig::parse(&at)).transpose()?;
         let socket = root.get("socket")?.map(|at| socket(&at)).transpose()?;
+        let kind = root.get("kind")?.map_or(Ok(KindSpec::Auto), |at| kind(&at))?;
         Ok(Self {
             socket: socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
-            kind: root.get("kind")?.map_or(Ok(KindSpec::Auto), |at| kind(&at))?,
+            kind,
+            rx_mode: root.get("rxMode")?.map(|at| RxMode::parse(&at, kind)).transpose()?,
             mtu: root.get("mtu")?.map(|at| mtu(&at)).transpose()?.flatten(),
             table: root.get("table")?.map_or(Ok(0), |at| table(&at))?,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),

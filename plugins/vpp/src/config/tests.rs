@@ -11,7 +11,7 @@ fn parse(config: &Value) -> Result<Config, ConfigError> {
 fn nothing_means_defaults() {
     let config = parse(&json!({"name": "pods", "type": "vpp"})).unwrap();
     assert_eq!(config.socket, PathBuf::from(DEFAULT_SOCKET));
-    assert_eq!(config.kind, KindSpec::Auto);
+    assert_eq!((config.kind, config.rx_mode), (KindSpec::Auto, None));
     assert_eq!((config.mtu, config.table, config.timeout), (None, 0, DEFAULT_TIMEOUT));
     assert_eq!((config.default_route, config.mac, config.ipam), (None, None, None));
     assert_eq!((config.tap, config.memif), (TapConfig::default(), MemifConfig::default()));
@@ -47,6 +47,23 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn modes_are_read_where_a_kind_has_them() {
+    for (kind, mode, expected) in [
+        (None, "polling", RxMode::Polling),
+        (Some("auto"), "interrupt", RxMode::Interrupt),
+        (Some("veth"), "polling", RxMode::Polling),
+        (Some("veth"), "interrupt", RxMode::Interrupt),
+        (Some("tap"), "polling", RxMode::Polling),
+        (Some("tap"), "interrupt", RxMode::Interrupt),
+        (Some("tap"), "adaptive", RxMode::Adaptive),
+    ] {
+        let config = parse(&json!({"kind": kind, "rxMode": mode})).unwrap();
+        assert_eq!((config.rx_mode, expected.as_str()), (Some(expected), mode), "{kind:?}");
+    }
+    assert_eq!(parse(&json!({"rxMode": null, "kind": "memif"})).unwrap().rx_mode, None);
+}
+
+#[test]
 fn the_mac_comes_from_the_best_source() {
     let args = "MAC=02:00:00:00:00:07";
     for (config, mac) in [
@@ -71,6 +88,20 @@ fn wrong_values_are_named() {
             "socket: the path is longer than 107 bytes",
         ),
         (json!({"kind": "bridge"}), "kind: there is no such kind of interface"),
+        (json!({"rxMode": "fast"}), "rxMode: there is no such mode"),
+        (json!({"rxMode": true}), "rxMode: expected a string, found true"),
+        (
+            json!({"rxMode": "adaptive"}),
+            "rxMode: VPP has no adaptive mode for veth pairs, which kind auto may make",
+        ),
+        (
+            json!({"rxMode": "adaptive", "kind": "veth"}),
+            "rxMode: VPP has no adaptive mode for veth pairs",
+        ),
+        (
+            json!({"rxMode": "polling", "kind": "memif"}),
+            "rxMode: VPP polls a memif whenever an application connects",
+        ),
         (json!({"mtu": 67}), "mtu: 67 bytes cannot be an MTU"),
         (json!({"mtu": 65536}), "mtu: 65536 bytes cannot be an MTU"),
         (json!({"mtu": "1500"}), "mtu: expected a whole number, found \"1500\""),
@@ -135,6 +166,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "directory",
         "role",
         "mode",
+        "rxMode",
         "uplink",
     ]);
     leaf.prop_recursive(3, 24, 6, move |inner| {

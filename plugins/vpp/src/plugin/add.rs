@@ -275,6 +275,7 @@ impl Adding<'_> {
         if kind == Kind::Memif {
             record.memif_socket = Some(memif_socket(&self.config.memif, hash));
         }
+        record.rx_mode = self.config.rx_mode;
         record.tap = self.config.tap;
         record.memif = self.config.memif.clone();
         record.table = self.config.table;

@@ -81,6 +81,13 @@ fn records_are_read_as_they_are_written() {
     for text in ["", "{}", "[]", "null", &record.render().replace("\"c1\"", "\"../c1\"")] {
         assert!(Record::parse(text.as_bytes()).is_err(), "{text}");
     }
+    // A record of before there were modes, and one with each.
+    assert!(!record.render().contains("rxMode"));
+    for mode in [RxMode::Polling, RxMode::Interrupt, RxMode::Adaptive] {
+        let with = Record { rx_mode: Some(mode), ..record.clone() };
+        assert!(with.render().contains(&format!("\"rxMode\": \"{}\"", mode.as_str())));
+        assert_eq!(Record::parse(with.render().as_bytes()), Ok(with));
+    }
     let newer = record.render().replace("\"format\": 1", "\"format\": 2");
     assert_eq!(Record::parse(newer.as_bytes()), Err("it has format 2, not 1".to_owned()));
 }

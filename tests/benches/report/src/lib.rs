@@ -14,6 +14,7 @@ benchmarks have, and [`machine`] looks at what they run on. [`page`] makes the p
 both are functions from values to text.
 */
 
+mod callers;
 pub mod chart;
 pub mod figures;
 pub mod machine;
@@ -22,6 +23,7 @@ pub mod page;
 mod report;
 mod times;
 
+pub use callers::{Rate, all_at_once};
 pub use figures::{Figure, Goal, Program, Run};
 pub use report::Report;
 pub use times::{Summary, ms, summary};

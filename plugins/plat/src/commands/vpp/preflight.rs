@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{files, socket};
+use crate::configured::members;
 use crate::context::{Command, Context, Exit, Failure};
 use crate::documents::vpp::{CheckLine, Preflight as PreflightDocument};
+use crate::netconf::{Member, entry, text_of};
 use crate::output::{self, Colour, escape, paint};
 use crate::vpp::pci::PciAddress;
-use crate::vpp::preflight::{Answer, Asked, Facts, Finding, Verdict, preflight, worst};
+use crate::vpp::preflight::{Answer, Asked, Facts, Finding, Network, Verdict, preflight, worst};
 use crate::vpp::running::{Access, access, ask, connect};
 
 /// Options of `plat vpp preflight`.
@@ -49,6 +51,7 @@ impl Command for Preflight {
             machine: &files.machine(),
             inventory: &files.inventory(),
             asked: &asked,
+            networks: &networks(context),
         });
         if context.json {
             output::json(out, &document(&findings))?;
@@ -61,6 +64,20 @@ impl Command for Preflight {
             Verdict::Failure => Exit::Critical,
         })
     }
+}
+
+/// The networks that this node's configurations attach to VPP, by the plugin itself or by a chain. Files that cannot
+/// be read are for `plat conf validate`.
+fn networks(context: &Context) -> Vec<Network> {
+    let network = |member: &Member| {
+        let main = match member.plugin() {
+            "chain" => entry(&member.net, "main")?,
+            _ => &member.net,
+        };
+        let is_vpp = text_of(main, "type") == Some("vpp");
+        is_vpp.then(|| Network::new(member.network(), text_of(main, "kind")))
+    };
+    members(context).iter().filter_map(network).collect()
 }
 
 /// Asks whoever is behind a socket.

@@ -99,6 +99,7 @@ impl Command for StartupConf {
                 machine: &machine,
                 inventory: &inventory,
                 asked: &Asked::Pci(*address),
+                networks: &[],
             }));
         }
         let text = startup.render();

@@ -5,6 +5,7 @@ A check fails where VPP or the plugin cannot work as asked, and warns where it w
 something is to be done first. Each says what was found and what to do.
 */
 
+mod burst;
 mod nic;
 mod node;
 mod vpp;
@@ -128,6 +129,15 @@ impl Asked {
     }
 }
 
+/// A network whose pods are attached to VPP, as a configuration of this node has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// Its name.
+    pub(crate) name: String,
+    /// `kind` as it is written; `auto` without the key.
+    pub(crate) kind: String,
+}
+
 /// Everything that the checks look at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
@@ -147,6 +157,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) inventory: &'a Inventory,
     /// The device in question.
     pub(crate) asked: &'a Asked,
+    /// The networks that this node's configurations attach to VPP.
+    pub(crate) networks: &'a [Network],
 }
 
 impl Facts<'_> {

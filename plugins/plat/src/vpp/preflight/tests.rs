@@ -16,6 +16,7 @@ struct Node {
     asked: Asked,
     access: Option<Access>,
     is_root: bool,
+    networks: Vec<Network>,
 }
 
 fn missing(component: Component, reason: MissingReason) -> Missing {
@@ -49,6 +50,7 @@ impl Node {
             asked: Asked::Name("eth1".to_owned()),
             access: Some(Access { mode: 0o660, owner: 0, group: 998 }),
             is_root: true,
+            networks: Vec::new(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Node {
             machine: &self.machine,
             inventory: &self.inventory,
             asked: &self.asked,
+            networks: &self.networks,
         })
     }
 
@@ -256,7 +259,7 @@ fn each_check_finds_what_it_is_for() {
         assert!(finding.found.contains(found), "{finding:?}");
         assert!(finding.advice.contains(advice), "{finding:?}");
         let names: BTreeSet<&str> = findings.iter().map(|finding| finding.check).collect();
-        assert_eq!((names.len(), findings.len()), (21, 21), "each check once, whatever is so");
+        assert_eq!((names.len(), findings.len()), (22, 22), "each check once, whatever is so");
     }
 }
 
@@ -320,4 +323,86 @@ fn a_group_that_is_shared_is_named() {
     assert_eq!(group.verdict, Verdict::Failure);
     assert_eq!(group.found, "its IOMMU group 9 has 0000:00:04.1 (nvme), too");
     assert_eq!(worst(&findings), Verdict::Failure);
+}
+
+/// Whether pods are attached by veth follows from the configurations, and without any from what `auto` makes.
+#[test]
+fn pods_by_veth_are_warned_of_where_vpp_has_the_fault() {
+    const STOPS: &str = "stops for good when sixteen veth ends have a packet at the same moment";
+    type Change = fn(&mut Node);
+    type Networks = &'static [(&'static str, Option<&'static str>)];
+    let table: [(Networks, Change, Verdict, &str); 14] = [
+        (&[], |_| {}, Verdict::Fine, "\"auto\" attaches no pod by veth"),
+        (&[], |n| n.machine.vhost_net = false, Verdict::Warning, "\"auto\" attaches by veth here"),
+        (&[("a", Some("veth"))], |_| {}, Verdict::Warning, "network a attaches by veth"),
+        (
+            &[("a", Some("veth")), ("b", None), ("c", Some("veth"))],
+            |_| {},
+            Verdict::Warning,
+            "networks a, c attach by veth",
+        ),
+        (&[("a", Some("tap")), ("b", Some("memif"))], |_| {}, Verdict::Fine, "no network"),
+        (
+            &[("a", Some("memif"))],
+            |n| n.machine.vhost_net = false,
+            Verdict::Fine,
+            "no network attaches pods by veth",
+        ),
+        (&[("a", None)], |n| n.machine.vhost_net = false, Verdict::Warning, "network a attaches"),
+        (&[("a", Some("auto"))], |_| {}, Verdict::Fine, "no network attaches pods by veth"),
+        (
+            &[("a", None)],
+            |n| {
+                let lacks = vec![missing(Component::Tap, MissingReason::NotLoaded)];
+                n.running().lacks.insert(Component::Tap, lacks);
+            },
+            Verdict::Warning,
+            "network a attaches",
+        ),
+        (
+            &[("a", Some("veth"))],
+            |n| {
+                let lacks = vec![missing(Component::AfPacket, MissingReason::NotLoaded)];
+                n.running().lacks.insert(Component::AfPacket, lacks);
+            },
+            Verdict::Fine,
+            "no pod by veth",
+        ),
+        (
+            &[("a", Some("veth"))],
+            |n| n.running().version = "25.02-release".into(),
+            Verdict::Fine,
+            "any number",
+        ),
+        (
+            &[("a", Some("veth"))],
+            |n| n.running().version = "26.10-release".into(),
+            Verdict::Fine,
+            "any number",
+        ),
+        (
+            &[("a", Some("veth"))],
+            |n| n.running().version = "odd".into(),
+            Verdict::Skipped,
+            "no version",
+        ),
+        (
+            &[("a", Some("veth"))],
+            |n| n.answer = Answer::NoSocket,
+            Verdict::Skipped,
+            "does not answer",
+        ),
+    ];
+    for (networks, change, verdict, found) in table {
+        let mut node = Node::fine();
+        node.networks = networks.iter().map(|(name, kind)| Network::new(name, *kind)).collect();
+        change(&mut node);
+        let findings = node.findings();
+        let finding = findings.iter().find(|finding| finding.check == "veth-burst").unwrap();
+        assert_eq!(finding.verdict, verdict, "{finding:?}");
+        assert!(finding.found.contains(found), "{finding:?}");
+        let warns = verdict == Verdict::Warning;
+        assert_eq!(finding.found.contains(STOPS), warns, "{finding:?}");
+        assert_eq!(finding.advice.contains("docs/vpp.md"), warns, "{finding:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use vpp_api::table::Component;
 
 use super::super::running::{Access, Running, Version};
-use super::{Answer, Facts, Finding};
+use super::{Answer, Facts, Finding, burst};
 
 /// The first release whose messages have the layouts that are used here, and the newest that was tried.
 const OLDEST: Version = Version(21, 6);
@@ -26,9 +26,10 @@ pub(super) fn checks(facts: &Facts<'_>) -> Vec<Finding> {
             findings.extend(
                 KINDS.map(|(check, component, kind)| plugin(running, check, component, kind, none)),
             );
+            findings.push(burst::check(facts, running));
         }
         None => findings.extend(
-            ["version", "messages", "af-packet", "tap", "memif"]
+            ["version", "messages", "af-packet", "tap", "memif", "veth-burst"]
                 .map(|check| Finding::skipped(check, "VPP does not answer")),
         ),
     }

@@ -5,7 +5,7 @@ use vpp_api::types::InterfaceFlags;
 use vpp_api::wire::Text;
 
 use super::*;
-use crate::config::Mode;
+use crate::config::{Mode, RxMode};
 use crate::names::Macs;
 use crate::record::{Beginning, Netns, PodAddress};
 
@@ -122,6 +122,27 @@ fn what_is_to_be_there_follows_from_the_record() {
     let (mut packets, tag) = record(Kind::Memif, 0, &["10.1.1.5/24"]);
     packets.memif.mode = Mode::Ip;
     assert!(!texts(&finish(&packets, tag, AROUND)).iter().any(|it| it.contains("neighbour")));
+}
+
+/// The mode is one more request of the same batch, before the interface is up.
+#[test]
+fn a_mode_is_set_where_one_is_recorded() {
+    let (mut record, tag) = record(Kind::Veth, 0, &["10.1.1.5/24"]);
+    let without = finish(&record, tag, AROUND);
+    for mode in [RxMode::Polling, RxMode::Interrupt, RxMode::Adaptive] {
+        record.rx_mode = Some(mode);
+        let mut with = finish(&record, tag, AROUND);
+        let up = with.iter().position(|step| *step == Step::Up).unwrap();
+        assert_eq!(with.remove(up - 1), Step::RxMode(mode));
+        assert_eq!(with, without);
+        assert_eq!(Step::RxMode(mode).to_string(), format!("set rx-mode {}", mode.as_str()));
+        // What is repaired gets it, too; alone it is no difference, for VPP's dump does not tell it.
+        let mut interface = interface(&record, tag, "x", "y");
+        interface.flags = InterfaceFlags::DOWN;
+        let seen = seen(&record);
+        let found = differences(&record, tag, Some(GATEWAY), &interface, &seen);
+        assert!(repair(&record, tag, AROUND, &found, &seen).contains(&Step::RxMode(mode)));
+    }
 }
 
 #[test]

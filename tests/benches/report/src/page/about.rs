@@ -10,7 +10,8 @@ pub(super) fn head(command: &str) -> String {
         "# Benchmarks\n\n\
          <!-- Written by `{}`: changes made by hand are lost. -->\n\n\
          This page is written by `{}` from what it has measured, all of it. Ratios come first: what is compared was measured in \
-         turns in the same run, so that they carry over to other machines, which times do not. Times are medians of whole calls, a \
+         turns in the same run, so that they carry over to other machines, which times do not. A ratio is the figure divided by the one it is compared with: below 1 is better for times, processor \
+         time, memory and sizes, above 1 for calls a second. Times are medians of whole calls, a \
          process of its own for each, from before its start until it has been waited for.\n\n",
         // Nothing ends the comment.
         command.replace("--", "- -"),
@@ -76,13 +77,18 @@ pub(super) fn method(runs: &[Run]) -> String {
     }
     "## How it is measured\n\n\
      - What is compared takes turns, call by call, each in a place of its own, so that whatever else the machine does hurts all \
-     alike.\n\
+     alike. Where one plugin is so slow that its figure ends early, the others that take less than a tenth of its time are called \
+     several times in each turn: the number of calls stands beside each.\n\
+     - More than 10,000 addresses held, an ADD that fails, and two stacks are measured on tmpfs only: on a disk, nearly all of the time \
+     would go into making files and removing them again.\n\
+     - CPU is processor time, of the user and of the system: the mean of the calls, as the kernel counts it for children that have been waited for.\n\
      - Nothing is done between `fork` and `exec`, standard input is the configuration's file, outputs go nowhere; a call that does \
      not succeed ends the benchmark, and after each figure what is held is compared with what should be.\n\
      - Programs that do nothing but the requests that cannot be done without (one transaction of etcd, the same messages to VPP, the \
      same routes to the kernel) are linked as the plugins are, and are processes of their own, too.\n\
-     - Memory is `VmHWM`, the most that was resident, read while the process is held where it exits.\n\
-     - `make bench` measures all of it and writes this page; `BENCH_QUICK=1` takes a few minutes and is for looking at the page. \
+     - Memory is `VmHWM`, the most that was resident, read while the process is held where it exits, by strace: the larger \
+     of an ADD and a DEL, of up to three each, on one file system.\n\
+     - `make bench` measures all of it, in about a quarter of an hour once everything is built, and writes this page; `BENCH_QUICK=1` takes a few minutes and is for looking at the page. \
      `make bench-ipam`, `bench-pool`, `bench-vpp`, `bench-agent` measure one part and print it; `BENCH_OPTIONS='--help'` \
      says what can be asked for: other numbers, another reference (`--reference FILE`), further plugins (`--with FILE`). \
      `make bench-scale` simulates [5,000 nodes](scale.md).\n\

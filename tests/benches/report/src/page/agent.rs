@@ -1,7 +1,7 @@
 //! plat-agent's routes.
 
 use super::Sheet;
-use super::pool::rows;
+use super::pool::{HEAD, rows};
 use super::select::Set;
 use super::text::{quantity, ratio};
 use crate::chart::{Axis, Bar, Bars, Scale, number};
@@ -22,7 +22,7 @@ pub(super) fn write(run: Option<&Run>, sheet: &mut Sheet<'_>) {
          In a running cluster it follows etcd, and sends one change where one node came or went: of such a change, 20 ms are a \
          pause in which more of them are waited for.",
     );
-    sheet.table(&["ratio", "what", "figure", "goal", "how"], &rows(&all));
+    sheet.table(&HEAD, &rows(&all));
 }
 
 fn routes(set: &Set<'_>, sheet: &mut Sheet<'_>) {

@@ -75,7 +75,7 @@ fn over_held(all: &Set<'_>, sheet: &mut Sheet<'_>) {
         sheet.say(&format!(
             "With {} addresses held, an ADD of {ours} takes {} of the reference's time, with {} held {}. The reference opens and reads every \
              reservation at each ADD and DEL, to see whether the container has one already, so that its time grows with what is held. \
-             The directory store asks an index of a large directory, and the database store seeks two or three times, whatever is held; what is left is starting a process.",
+             The directory store asks an index of a large directory, and the database store seeks two or three times, whatever is held; what is left is starting a process. Ratios are to the reference with as many held on the same file system: smaller is better. CPU is the processor time of a call.",
             number(few),
             ratio(little),
             number(many),
@@ -108,10 +108,10 @@ fn over_held(all: &Set<'_>, sheet: &mut Sheet<'_>) {
                     name.to_owned(),
                     value("time", "ADD"),
                     p95(&add),
-                    value("processor", "ADD"),
+                    value("processor", "CPU of an ADD"),
                     value("time", "DEL"),
                     p95(&own.what("DEL")),
-                    value("processor", "DEL"),
+                    value("processor", "CPU of a DEL"),
                     count.unwrap_or_default(),
                 ]);
             }
@@ -156,7 +156,7 @@ fn special(set: &Set<'_>, sheet: &mut Sheet<'_>) {
     }
     sheet.say(
         "### Where it is hardest\n\nA failing ADD finds no free address in a subnet that is full: the reference tries each of them. Two stacks are two \
-         addresses for each call.",
+         addresses for each call. Smaller ratios are better.",
     );
     let rows = |what: &str| {
         let one = set.what(what);
@@ -214,7 +214,7 @@ fn callers(set: &Set<'_>, sheet: &mut Sheet<'_>) {
     sheet.say(
         "A call is a process, so that the processors are busy with starting processes from about as many callers on as there are cores: more callers \
          bring no more calls. All of one node's calls take turns at one lock, but hold it only while they decide and write, which is a small \
-         part of a call; the reference holds it while it reads all reservations.",
+         part of a call; the reference holds it while it reads all reservations. Larger ratios are better here.",
     );
     let mut rows = Vec::new();
     for place in set.places() {
@@ -268,10 +268,10 @@ fn memory(set: &Set<'_>, sheet: &mut Sheet<'_>) {
     let last = set.of(ours).iter().last().and_then(|it| Some((it, it.ratio()?)));
     if let Some((figure, ratio)) = last {
         sheet.say(&format!(
-            "The most that one ADD or DEL has resident. {ours} needs {} at any size, {} less than the reference with {} held: a large directory is known by its index and the database by what is asked of it, so that neither is read whole, but by the one call that lists a large directory after another program has changed it.",
+            "The most that one ADD or DEL has resident. With {} held {ours} needs {}, and the reference {} as much: a large directory is known by its index and the database by what is asked of it, so that neither is read whole, but by the one call that lists a large directory after another program has changed it.",
+            number(figure.at.get("held").copied().unwrap_or_default()),
             quantity(figure.value, &figure.unit),
             times(1.0 / ratio),
-            number(figure.at.get("held").copied().unwrap_or_default()),
         ));
     }
     let mut rows = Vec::new();
@@ -324,7 +324,7 @@ fn start(all: &Set<'_>, sheet: &mut Sheet<'_>) {
         sheet.picture(name, &chart.description, chart.draw());
     }
     sheet.say(
-        "Ours are static and need no library of the node. A start is what a call cannot do without; most of ours is the kernel's work for a new \
+        "Smaller ratios are better. Ours are static and need no library of the node. A start is what a call cannot do without; most of ours is the kernel's work for a new \
          process and the C library asking the processor what it can, which is slow in virtual machines. The reference starts a Go runtime \
          with its threads. etcd-pool brings a client of etcd with TLS, plat-agent that and its HTTP server, plat the command line of \
          everything.",

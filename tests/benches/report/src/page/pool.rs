@@ -2,7 +2,7 @@
 
 use super::Sheet;
 use super::select::Set;
-use super::text::{circumstances, goal, quantity, ratio, spread};
+use super::text::{circumstances, goal, quantity, ratio, spread, verdict};
 use crate::chart::{Axis, Bar, Bars, Lines, Scale};
 use crate::figures::{Figure, Run};
 
@@ -20,10 +20,13 @@ pub(super) fn write(run: Option<&Run>, sheet: &mut Sheet<'_>) {
         "One etcd of one member on the same machine, its data on tmpfs, so that no disk and no network is in these figures: both come on top of a \
          `sync` call, and on top of a bare transaction as well. With many callers the calls and etcd want the same processors, and all of them are busy. A call that is killed, or that waits for etcd, holds up no other one.",
     );
-    sheet.table(&["ratio", "what", "figure", "goal", "how"], &rows(&all));
+    sheet.table(&HEAD, &rows(&all));
 }
 
-/// All figures of a run as rows, ratios first.
+/// What [`rows`] have.
+pub(super) const HEAD: [&str; 6] = ["ratio", "what", "figure", "goal", "", "how"];
+
+/// All figures of a run as rows, ratios first, goals beside whether they are met.
 pub(super) fn rows(set: &Set<'_>) -> Vec<Vec<String>> {
     let row = |it: &Figure| {
         let mut how = spread(it);
@@ -36,6 +39,7 @@ pub(super) fn rows(set: &Set<'_>) -> Vec<Vec<String>> {
             circumstances(it),
             quantity(it.value, &it.unit),
             it.goal.as_ref().map(goal).unwrap_or_default(),
+            it.is_met().map(verdict).unwrap_or_default().to_owned(),
             how.join("; "),
         ]
     };
@@ -79,7 +83,7 @@ fn modes(all: &Set<'_>, sheet: &mut Sheet<'_>) {
     if let Some((local, sync)) = of("local").zip(of("sync")) {
         sheet.say(&format!(
             "In mode `local` an ADD takes {} of what node-local takes for one out of the same database: the node has its block, answers by \
-             itself, and tells etcd afterwards; that process is what the difference is. In mode `sync` it waits until etcd has the \
+             itself, and tells etcd afterwards; starting the process that does so is the difference. In mode `sync` it waits until etcd has the \
              record: {} of one bare transaction by a process of its own with the same client, whatever others hold.",
             ratio(local),
             ratio(sync),

@@ -1,7 +1,7 @@
 //! What is in short at the top, and what was wanted at the end.
 
 use super::select::Set;
-use super::text::{circumstances, goal, quantity, ratio, table};
+use super::text::{circumstances, goal, quantity, ratio, table, verdict, wanted};
 use crate::figures::{Figure, Run};
 
 /// The most telling ratios.
@@ -15,6 +15,7 @@ pub(super) fn ratios(runs: &[Run]) -> String {
         let Some(value) = figure.ratio() else { return };
         rows.push(vec![
             format!("**{}**", ratio(value)),
+            wanted(figure).to_owned(),
             circumstances(figure),
             quantity(figure.value, &figure.unit),
             against.of.clone(),
@@ -52,20 +53,23 @@ pub(super) fn ratios(runs: &[Run]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    format!("## In short\n\n{}", table(&["ratio", "what", "", "beside", ""], &rows))
+    format!(
+        "## In short\n\n{}",
+        table(&["ratio", "better is", "what", "figure", "beside", "its figure"], &rows)
+    )
 }
 
 /// What was wanted, and whether it is so.
 pub(super) fn goals(runs: &[Run]) -> String {
     let mut rows = Vec::new();
     for figure in runs.iter().flat_map(|run| &run.figures) {
-        let Some((wanted, is_met)) = figure.goal.zip(figure.is_met()) else { continue };
+        let Some((bound, is_met)) = figure.goal.zip(figure.is_met()) else { continue };
         let shown = match figure.ratio() {
-            Some(value) if wanted.is_of_ratio => format!("ratio {}", ratio(value)),
+            Some(value) if bound.is_of_ratio => format!("ratio {}", ratio(value)),
             _ => quantity(figure.value, &figure.unit),
         };
-        let verdict = if is_met { "met" } else { "**missed**" };
-        rows.push(vec![circumstances(figure), shown, goal(&wanted), verdict.to_owned()]);
+        let verdict = verdict(is_met).to_owned();
+        rows.push(vec![circumstances(figure), shown, goal(&bound), verdict]);
     }
     if rows.is_empty() {
         return String::new();

@@ -40,6 +40,8 @@ fn ipam() -> Run {
                     .against("the other", slow),
             );
             figures.push(at(Figure::new("time", what, slow, "ms"), "the other"));
+            let cpu = if what == "ADD" { "CPU of an ADD" } else { "CPU of a DEL" };
+            figures.push(at(Figure::new("processor", cpu, 0.7, "ms"), "host-local, dir"));
         }
         for callers in [1, 16] {
             let at =
@@ -117,9 +119,11 @@ fn a_page_has_all_that_was_measured() {
     }
     for wanted in [
         "Written by `make bench`",
-        "| **0.002** | host-local, dir: ADD (tmpfs, 60,000 held) | 1 ms | the other | 602 ms |",
-        "| **4.00** | host-local, dir: ADD (tmpfs, 16 callers, 250 held) | 1,600/s | the other | 400/s |",
+        "| **0.002** | smaller | host-local, dir: ADD (tmpfs, 60,000 held) | 1 ms | the other | 602 ms |",
+        "| **4.00** | larger | host-local, dir: ADD (tmpfs, 16 callers, 250 held) | 1,600/s | the other | 400/s |",
         "| etcd-pool, local: ADD | ratio 1.10 | ratio at most 1.2 | met |",
+        "| 1.75 | etcd-pool, sync: ADD | 3.5 ms | ratio at most 1.2 | **missed** |",
+        "| 0.50 | 0.50 | tmpfs | 0 | host-local, dir | 1 |  | 0.7 | 1 |  | 0.7 |  |",
         "| etcd-pool, sync: ADD | ratio 1.75 | ratio at most 1.2 | **missed** |",
         "A &lt;processor> \\| 2, 2 cores, 24.6 GB of memory, Linux 6.1. File systems: disk is ext4.",
         "| `bench-pool --quick` | 2030-01-31 12:00 UTC | 12 s | 0.1 0.2 0.3 | 1 1 1 | 1.2 % |",

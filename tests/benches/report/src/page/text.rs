@@ -61,6 +61,16 @@ pub(crate) fn goal(goal: &Goal) -> String {
     format!("{of}at {} {}", if goal.is_at_least { "least" } else { "most" }, number(goal.bound))
 }
 
+/// Whether a goal is met.
+pub(crate) fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "**missed**" }
+}
+
+/// What is wanted of a figure, and of its ratio: of a rate much, of all else little.
+pub(crate) fn wanted(figure: &Figure) -> &'static str {
+    if figure.unit.starts_with('/') { "larger" } else { "smaller" }
+}
+
 /// A text in a cell of a table: nothing in it has a meaning for Markdown's tables or HTML.
 pub(crate) fn cell(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
@@ -145,6 +155,9 @@ mod tests {
         assert_eq!(circumstances(&one), "ADD (1 caller, 1 held)");
         assert_eq!(goal(&Goal::ratio_at_most(1.2)), "ratio at most 1.2");
         assert_eq!(goal(&Goal::at_least(500.0)), "at least 500");
+        assert_eq!((verdict(true), verdict(false)), ("met", "**missed**"));
+        let rate = Figure::new("g", "ADD", 1.0, "/s");
+        assert_eq!((wanted(&one), wanted(&rate)), ("smaller", "larger"));
     }
 
     #[test]

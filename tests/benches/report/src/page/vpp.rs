@@ -1,7 +1,7 @@
 //! Attachments to VPP.
 
 use super::Sheet;
-use super::pool::rows;
+use super::pool::{HEAD, rows};
 use super::select::Set;
 use super::text::{quantity, ratio};
 use crate::chart::{Axis, Bar, Bars, Scale};
@@ -21,11 +21,11 @@ pub(super) fn write(run: Option<&Run>, sheet: &mut Sheet<'_>) {
         "Measured on VPP {}. The bare requests are what the plugin asks of VPP and of the kernel, by a program that knows the answers beforehand \
          and keeps nothing: what is beyond them is the IPAM plugin's process, the records that make DEL and a restart of VPP safe, and \
          looking at what is there already. A VPP in miniature makes an interface in no time where a real one takes tens of \
-         milliseconds, so that the ratio there is the worst case, and says nothing of a real VPP's share: [vpp](vpp.md#measured) has \
+         milliseconds, so that the ratio there is the worst case, and says nothing of a real VPP: [vpp](vpp.md#measured) has \
          figures of one.",
         version.unwrap_or("of unknown version"),
     ));
-    sheet.table(&["ratio", "what", "figure", "goal", "how"], &rows(&all));
+    sheet.table(&HEAD, &rows(&all));
 }
 
 fn attach(all: &Set<'_>, sheet: &mut Sheet<'_>) {
@@ -33,7 +33,7 @@ fn attach(all: &Set<'_>, sheet: &mut Sheet<'_>) {
     let Some(bare) = &add.against else { return };
     let part = |what: &str| all.group("part").what(what).first().map_or(0.0, |it| it.value);
     let (pair, interface, ipam) =
-        (part("the veth pair"), part("VPP's interface"), part("host-local's ADD in it"));
+        (part("the veth pair"), part("VPP's interface"), part("ADD by itself"));
     let rest = |whole: f64| (whole - pair - interface).max(0.0);
     let own_ipam = ipam.min(rest(add.value));
     let mut bars = vec![
