@@ -27,6 +27,8 @@ pub struct MemoryStore {
     cooldown: Duration,
     /// The pod that had an address last, and from which set.
     pods: BTreeMap<Addr, (PodInterface, usize)>,
+    /// Who was given an address last, sticky or not, where that was a pod.
+    owners: BTreeMap<Addr, PodInterface>,
 }
 
 /// The store as one call sees it.
@@ -38,6 +40,7 @@ struct Seen<'a> {
 impl MemoryStore {
     /// Records a holder, as another program would have.
     pub fn insert(&mut self, record: Record) {
+        self.owners.remove(&record.addr);
         self.records.insert(record.addr, record.holder);
     }
 
@@ -129,7 +132,11 @@ impl View for Seen<'_> {
 
     fn remembered(&mut self, pod: &PodInterface) -> Result<Vec<Addr>, Infallible> {
         let of = self.store.pods.iter().filter(|(_, (other, _))| other == pod);
-        Ok(of.map(|(addr, _)| *addr).collect())
+        let mine = |addr: &Addr| self.store.owners.get(addr) == Some(pod);
+        Ok(of
+            .map(|(addr, _)| *addr)
+            .filter(|addr| self.rest(*addr).is_none() || mine(addr))
+            .collect())
     }
 
     fn resting(&mut self, set: &RangeSet) -> Result<Option<Resting>, Infallible> {
@@ -181,6 +188,10 @@ impl Store for MemoryStore {
             if let Some(pod) = request.sticky() {
                 self.remember(pod, choice);
             }
+            match PodInterface::of(request.owner, &request.attachment.ifname) {
+                Some(pod) => self.owners.insert(choice.addr, pod),
+                None => self.owners.remove(&choice.addr),
+            };
             self.records.insert(choice.addr, Holder::Attachment(request.attachment.clone()));
             self.last.insert(choice.set, choice.addr);
         }

@@ -189,6 +189,23 @@ fn a_sticky_address_does_not_rest() {
     }
 }
 
+/// Others' packets still go to who had it since.
+#[test]
+fn a_sticky_address_rests_after_another_pod() {
+    for plugin in PLUGINS {
+        let scratch = Scratch::new("db-since");
+        let site = site(plugin, &scratch).with_prefix(30);
+        assert_eq!(sticky(&site, "c1", "web-0"), "10.7.0.2");
+        site.call_with("DEL", "c1", &with(&site, &[])).run().ok();
+        let config = with(&site, &[("cooldown", json!("1h"))]);
+        assert_eq!(first(&add(&site, "c2", &config)), "10.7.0.2", "{plugin:?}: nobody's pod");
+        site.call_with("DEL", "c2", &config).run().ok();
+        let config = with(&site, &[("cooldown", json!("1h")), ("strategy", json!("sticky"))]);
+        let outcome = for_pod(&site, "ADD", "c3", "web-0").config(&config).run();
+        assert_eq!(outcome.error().0, 11, "{plugin:?}");
+    }
+}
+
 #[test]
 fn the_directory_cannot() {
     for plugin in PLUGINS {

@@ -274,8 +274,10 @@ impl Tx for MemoryTx<'_> {
         self.write()?;
         let now = self.now;
         let table = self.table(id);
-        if table.held.remove(&addr).is_some() && !undo && !table.policy.cooldown.is_zero() {
-            table.freed.insert(addr, now);
+        let held = table.held.remove(&addr);
+        if let Some(held) = held.filter(|_| !undo && !table.policy.cooldown.is_zero()) {
+            let pod = PodInterface::of(&held.owner, &held.attachment.ifname);
+            table.freed.insert(addr, (now, pod));
         }
         Ok(())
     }

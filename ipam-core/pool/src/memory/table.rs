@@ -18,8 +18,8 @@ pub(super) struct Table {
     pub(super) held: BTreeMap<Addr, Allocation>,
     /// The address that was given out last, for each set.
     pub(super) marks: BTreeMap<usize, Addr>,
-    /// When an address was freed that may still rest, in milliseconds since boot.
-    pub(super) freed: BTreeMap<Addr, u64>,
+    /// When an address was freed that may still rest, in milliseconds since boot, and by which pod.
+    pub(super) freed: BTreeMap<Addr, (u64, Option<PodInterface>)>,
     pub(super) occupied: BTreeSet<Addr>,
     /// The pod that had an address last, and from which set.
     pub(super) pods: BTreeMap<Addr, (PodInterface, usize)>,
@@ -30,7 +30,8 @@ pub(super) struct Table {
 impl Table {
     /// For how much longer an address rests.
     pub(super) fn rest(&self, addr: Addr, now: u64, cooldown: Duration) -> Option<Duration> {
-        let freed = Duration::from_millis(*self.freed.get(&addr)?);
+        let (freed, _) = self.freed.get(&addr)?;
+        let freed = Duration::from_millis(*freed);
         let over = freed.saturating_add(cooldown);
         over.checked_sub(Duration::from_millis(now)).filter(|rest| !rest.is_zero())
     }
@@ -80,7 +81,11 @@ impl View for Seen<'_> {
 
     fn remembered(&mut self, pod: &PodInterface) -> Result<Vec<Addr>, Infallible> {
         let of = self.table.pods.iter().filter(|(_, (other, _))| other == pod);
-        Ok(of.map(|(addr, _)| *addr).collect())
+        let mine = |addr: &Addr| {
+            self.table.rest(*addr, self.now, self.cooldown).is_none()
+                || self.table.freed.get(addr).is_some_and(|(_, by)| by.as_ref() == Some(pod))
+        };
+        Ok(of.map(|(addr, _)| *addr).filter(mine).collect())
     }
 
     fn resting(&mut self, set: &RangeSet) -> Result<Option<Resting>, Infallible> {

@@ -97,8 +97,16 @@ impl View for Seen<'_> {
         self.rows.mark(set)
     }
 
-    fn remembered(&mut self, _: &PodInterface) -> rusqlite::Result<Vec<Addr>> {
-        Ok(self.sticky.to_vec())
+    fn remembered(&mut self, pod: &PodInterface) -> rusqlite::Result<Vec<Addr>> {
+        let mut remembered = Vec::with_capacity(self.sticky.len());
+        for addr in self.sticky {
+            // A pod that is not sticky, or that nobody knows, may have had it since: then it rests for everybody.
+            let rests = self.rows.freed(*addr)?.is_some_and(|freed| self.rest(freed).is_some());
+            if !rests || self.rows.was_last_of(*addr, pod)? != Some(false) {
+                remembered.push(*addr);
+            }
+        }
+        Ok(remembered)
     }
 
     fn resting(&mut self, set: &RangeSet) -> rusqlite::Result<Option<Resting>> {

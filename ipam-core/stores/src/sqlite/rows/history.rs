@@ -1,6 +1,8 @@
 //! Allocations that have ended.
 
 use ipam_core::addr::Addr;
+use ipam_core::identity::PodInterface;
+use rusqlite::OptionalExtension as _;
 
 use super::{Rows, seconds};
 use crate::boot::Moment;
@@ -28,6 +30,22 @@ impl Rows<'_> {
         self.connection
             .execute("DELETE FROM history WHERE id <= ?1", [last.saturating_sub(HISTORY)])
             .map(|_| ())
+    }
+
+    /// Whether the allocation of an address that has ended last was this pod's; `None` if none is remembered.
+    pub(crate) fn was_last_of(
+        &self,
+        addr: Addr,
+        pod: &PodInterface,
+    ) -> rusqlite::Result<Option<bool>> {
+        self.connection
+            .query_row(
+                "SELECT pod_namespace IS ?3 AND pod_name IS ?4 AND ifname = ?5 FROM history \
+                 WHERE network = ?1 AND addr = ?2 ORDER BY id DESC LIMIT 1",
+                (self.network, Key(addr), &pod.namespace, &pod.name, pod.ifname.as_str()),
+                |row| row.get(0),
+            )
+            .optional()
     }
 
     /// Ends everything that a former boot has left.
