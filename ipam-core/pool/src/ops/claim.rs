@@ -42,6 +42,8 @@ pub(super) struct Claim {
     tries: u32,
     /// Names the claim: of several that this node makes at once, each knows its own.
     nonce: String,
+    /// The first address of the block that was asked for last.
+    asked: Option<Addr>,
     /// The sweep that is planned for the case that no answer comes.
     token: u64,
     /// The newest revision of etcd that was seen before this was sent.
@@ -68,7 +70,17 @@ pub(super) enum Claimed {
 
 impl Claim {
     pub(super) const fn new(id: PoolId, family: Family, target: Option<Addr>) -> Self {
-        Self { id, family, target, search: None, tries: 0, nonce: String::new(), token: 0, seen: 0 }
+        Self {
+            id,
+            family,
+            target,
+            search: None,
+            tries: 0,
+            nonce: String::new(),
+            asked: None,
+            token: 0,
+            seen: 0,
+        }
     }
 
     /// Where it begins.
@@ -198,6 +210,7 @@ impl Claim {
         let first = cidr.network().first();
         self.token = plan_sweeps(tx, now, std::iter::once((self.id.clone(), first)))?;
         self.seen = seen(tx.node(), tx.boot());
+        self.asked = Some(first);
         let mut node = tx.node().clone();
         let name = self.nonce.clone();
         node.claiming.push(Claiming { id: self.id.clone(), addr: first, name });
@@ -251,12 +264,22 @@ impl Claim {
         })
     }
 
-    /// The claim is answered: nothing of it is under way any more.
+    /// The last request is answered: nothing of it is under way any more.
     fn answered<T: Tx>(&self, tx: &mut T) -> Result<(), T::Error> {
         forget_sweeps(tx, self.token)?;
         let mut node = tx.node().clone();
-        node.claiming.retain(|claim| claim.name != self.nonce);
+        self.forget(&mut node);
         if node == *tx.node() { Ok(()) } else { tx.set_node(node) }
+    }
+
+    /// Forgets the note of the last request, and of no other: a copy of an earlier one may still arrive.
+    fn forget(&self, node: &mut NodeState) {
+        let this = |claim: &Claiming| {
+            claim.id == self.id && claim.name == self.nonce && Some(claim.addr) == self.asked
+        };
+        if let Some(at) = node.claiming.iter().rposition(this) {
+            node.claiming.remove(at);
+        }
     }
 
     fn judge<T: Tx>(
@@ -340,7 +363,7 @@ impl Claim {
         node.revision = node.revision.max(reply.revision);
         if !reply.doubt {
             forget_sweeps(tx, self.token)?;
-            node.claiming.retain(|claim| claim.name != self.nonce);
+            self.forget(&mut node);
         }
         let block = Block {
             id: self.id.clone(),

@@ -7,9 +7,9 @@ use proptest::sample::subsequence;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::command::command;
+use crate::command::{Command, command};
 use crate::setup::POOLS;
-use crate::world::World;
+use crate::world::{Fate, World};
 
 /// So many cases, unless the environment says how many (`PROPTEST_CASES`).
 fn config(cases: u32) -> Config {
@@ -85,4 +85,67 @@ fn schedules_reach_every_part() {
     ] {
         assert!(seen.contains_key(what), "nothing of {what}: {seen:#?}");
     }
+}
+
+/// What broke something once, as it was found.
+fn lives(nodes: usize, pools: &[&'static str], commands: &[Command]) {
+    World::new(nodes).live_through(pools, commands, true).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// A copy of a claim that had failed, and that went on elsewhere, arrives after a reboot.
+#[test]
+fn a_copy_of_a_claim_that_has_failed() {
+    let commands = [
+        Command::Flush { node: 0 },
+        Command::Add { node: 1, pod: 0, pool: 2, wish: 6 },
+        Command::Step { process: 0, fate: Fate::Kill },
+        Command::Add { node: 0, pod: 0, pool: 0, wish: 0 },
+        Command::Add { node: 3, pod: 1, pool: 1, wish: 0 },
+        Command::Step { process: 2, fate: Fate::Unsent },
+        Command::Step { process: 0, fate: Fate::Twice },
+        Command::Step { process: 0, fate: Fate::Deliver },
+        Command::Add { node: 1, pod: 0, pool: 0, wish: 0 },
+        Command::Drain { node: 1 },
+        Command::Add { node: 3, pod: 0, pool: 0, wish: 4 },
+        Command::Upkeep { node: 1 },
+        Command::Step { process: 1, fate: Fate::Deliver },
+        Command::Upkeep { node: 1 },
+        Command::Step { process: 11, fate: Fate::Deliver },
+        Command::Step { process: 0, fate: Fate::Kill },
+        Command::Upkeep { node: 3 },
+        Command::Join { node: 3 },
+        Command::Step { process: 2, fate: Fate::Kill },
+        Command::Step { process: 2, fate: Fate::Unsent },
+        Command::Step { process: 7, fate: Fate::Twice },
+        Command::Step { process: 5, fate: Fate::Deliver },
+        Command::Reboot { node: 3 },
+        Command::Add { node: 0, pod: 0, pool: 0, wish: 0 },
+        Command::Add { node: 0, pod: 0, pool: 0, wish: 0 },
+        Command::Drain { node: 1 },
+    ];
+    lives(4, &["sync-dual", "single"], &commands);
+}
+
+/// A pod has an address last that another pod has had since, and that rests.
+#[test]
+fn what_another_pod_has_had_since_rests() {
+    let commands = [
+        Command::Flush { node: 0 },
+        Command::Flush { node: 0 },
+        Command::Add { node: 0, pod: 1, pool: 0, wish: 1 },
+        Command::Add { node: 1, pod: 0, pool: 0, wish: 0 },
+        Command::Step { process: 1, fate: Fate::Unsent },
+        Command::Step { process: 0, fate: Fate::Twice },
+        Command::Step { process: 0, fate: Fate::Deliver },
+        Command::Step { process: 0, fate: Fate::Deliver },
+        Command::Step { process: 0, fate: Fate::Deliver },
+        Command::Step { process: 0, fate: Fate::Unsent },
+        Command::Add { node: 0, pod: 3, pool: 0, wish: 4 },
+        Command::Step { process: 0, fate: Fate::Deliver },
+        Command::Del { node: 0, pod: 3, writes: None },
+        Command::Add { node: 0, pod: 1, pool: 0, wish: 0 },
+        Command::Add { node: 0, pod: 0, pool: 0, wish: 0 },
+        Command::Add { node: 0, pod: 0, pool: 0, wish: 0 },
+    ];
+    lives(3, &["sync"], &commands);
 }
