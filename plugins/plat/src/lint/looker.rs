@@ -3,6 +3,7 @@
 mod ipam;
 mod keys;
 mod rules;
+mod vpp;
 
 use cni::{SUPPORTED, SpecVersion};
 use ipam_core::identity::Network as NetworkName;
@@ -221,6 +222,9 @@ impl Looker<'_> {
     fn member(&mut self, member: &Member) {
         if self.document.form != Form::Template {
             self.plugin(member);
+            if member.plugin() == "vpp" {
+                self.vpp(member);
+            }
         }
         let Some(ipam) = entry(&member.net, "ipam") else { return };
         let at = join(&member.path, "ipam");

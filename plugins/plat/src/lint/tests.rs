@@ -47,6 +47,35 @@ fn what_is_right_is_fine() {
 }
 
 #[test]
+fn vpps_own_keys_are_looked_at() {
+    for (keys, expected) in [
+        ("", ""),
+        (r#","uplink": {"name": "eth1", "address": "198.18.0.{i}/24"}, "somebodysElse": 1"#, ""),
+        (r#","rxMode": ¶"fast""#, "error plugins[0].rxMode: "),
+        (r#","table": ¶-1"#, "error plugins[0].table: "),
+        (r#","uplink": {"name": "eth1", "mtu": ¶5}"#, "error plugins[0].uplink.mtu: "),
+        (r#",¶"sokcet": "/x""#, "warning plugins[0].sokcet: unknown key, ignored"),
+        (r#","tap": {¶"queue": 2}"#, "warning plugins[0].tap.queue: unknown key, ignored"),
+        (r#","uplink": {"name": "e", ¶"adress": "198.18.0.1/24"}"#, "plugins[0].uplink.adress: "),
+    ] {
+        let ipam = r#"{"type": "host-local", "subnet": "10.1.0.0/24"}"#;
+        let marked = format!(
+            "{{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [\n{{\"type\": \"vpp\", \"ipam\": {ipam}{keys}}}]}}"
+        );
+        let file = marked.replace('¶', "");
+        let told = found(&file);
+        if expected.is_empty() {
+            assert_eq!(told, Vec::<String>::new(), "{keys}");
+            continue;
+        }
+        let at = spot(&marked, marked.find('¶').expect("a mark"));
+        let place = format!("{}:{} ", at.line, at.column);
+        let right = |line: &String| line.starts_with(&place) && line.contains(expected);
+        assert!(told.iter().any(right), "{keys}: {place}{expected} in {told:?}");
+    }
+}
+
+#[test]
 fn sections_are_placed() {
     for (ipam, expected) in [
         (
