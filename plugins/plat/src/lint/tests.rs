@@ -73,6 +73,16 @@ fn vpps_own_keys_are_looked_at() {
         let right = |line: &String| line.starts_with(&place) && line.contains(expected);
         assert!(told.iter().any(right), "{keys}: {place}{expected} in {told:?}");
     }
+    // What is common to all plugins is told once.
+    for wrong in
+        [r#""ipma": {}"#, r#""ipam": 5"#, r#""ipam": {"type": 5}"#, r#""ipam": {}, "agrs": 1"#]
+    {
+        let file = format!(
+            "{{\"cniVersion\": \"1.0.0\", \"name\": \"n\", \"plugins\": [{{\"type\": \"vpp\", {wrong}}}]}}"
+        );
+        let told = found(&file);
+        assert!(told.len() <= 1, "{wrong}: {told:?}");
+    }
 }
 
 #[test]

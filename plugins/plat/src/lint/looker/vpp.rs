@@ -18,7 +18,11 @@ impl Looker<'_> {
     pub(super) fn vpp(&mut self, member: &Member) {
         let judged = Config::parse(&member.net, "")
             .and_then(|_| NodeSpec::parse(&At::root(&member.net)).map(|_| ()));
-        if let Err(error) = judged {
+        // The ipam section is looked at for every main plugin.
+        let is_ipams = |path: &str| path == "ipam" || path.starts_with("ipam.");
+        if let Err(error) = judged
+            && !is_ipams(&error.path)
+        {
             let at = join(&member.path, &error.path);
             // The plugin names a place within its own section.
             let named = !error.path.is_empty() && error.message.starts_with(&error.path);
@@ -30,16 +34,17 @@ impl Looker<'_> {
         }
     }
 
-    /// Keys of a section, and of those within it, that are nearly a known one.
+    /// Keys of a section, and of those within it, that are nearly one of its own; `others` are looked at elsewhere.
     fn slips(&mut self, section: &'static Section, others: &[&str], value: &Value, path: &str) {
         let Some(object) = value.as_object() else { return };
         for (name, value) in object {
             let at = join(path, name);
             let same = |known: &str| known.eq_ignore_ascii_case(name);
+            let own = section.keys.iter().map(|key| key.name).filter(|key| !others.contains(key));
             if let Some(key) = section.keys.iter().find(|key| same(key.name)) {
                 self.within(&key.kind, value, &at);
             } else if !others.iter().any(|other| same(other))
-                && let Some(meant) = suggest(name, section.keys.iter().map(|key| key.name))
+                && let Some(meant) = suggest(name, own)
             {
                 let message = format!("{at}: unknown key, ignored");
                 self.warn_key(&at, message, format!("did you mean {meant:?}?"));
